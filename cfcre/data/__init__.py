@@ -1,0 +1,1 @@
+"""Relation examples, their splits and files, tokenisation and batching."""

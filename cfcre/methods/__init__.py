@@ -1,0 +1,1 @@
+"""Continual-learning methods as compositions of encoder, losses, prototypes, memory, augmentation."""

@@ -1,0 +1,93 @@
+"""Device, precision, threads, and seeded regions: how the arithmetic runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from cfcre.config import ComputeSettings
+from cfcre.errors import ConfigurationError
+
+__all__ = ["Compute", "seeded"]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where training and inference run.
+
+    Attributes:
+        device: The torch device.
+        training_dtype: Precision of the transformer in training; parameters stay float32.
+    """
+
+    device: torch.device
+    training_dtype: torch.dtype
+
+    @classmethod
+    def from_settings(cls, settings: ComputeSettings) -> Compute:
+        """Choose device, precision and CPU threads.
+
+        Raises:
+            ConfigurationError: The device does not exist here.
+        """
+        name = settings.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"compute.device: {name!r} is not auto, cpu, cuda or cuda:N"
+            ) from error
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ConfigurationError(
+                f"compute.device: {name!r} was asked for, but no CUDA device can be used here"
+            )
+        torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+        dtype = torch.float32
+        if settings.precision == "bfloat16" or (
+            settings.precision == "auto" and _native_bfloat16(device)
+        ):
+            dtype = torch.bfloat16
+        return cls(device, dtype)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Mixed precision for the forward pass of a training step."""
+        with torch.autocast(
+            self.device.type,
+            dtype=torch.bfloat16,
+            enabled=self.training_dtype == torch.bfloat16,
+        ):
+            yield
+
+
+@contextmanager
+def seeded(*seed: int) -> Iterator[None]:
+    """Seed torch's generators inside the block and leave them as they were afterwards.
+
+    Dropout takes no generator argument, so this is the only way to own its draws.
+    """
+    state = 0
+    for part in seed:
+        state = (state * 1_000_003 + part + 1) % (2**63)
+    devices = list(range(torch.cuda.device_count()))
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(state)
+        yield
+
+
+def _native_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    # Emulated bfloat16 is slower than float32: ask for the instructions themselves.
+    return bool(
+        torch.cpu._is_avx512_bf16_supported()  # type: ignore[no-untyped-call]
+        or torch.cpu._is_amx_tile_supported()  # type: ignore[no-untyped-call]
+    )

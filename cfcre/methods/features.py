@@ -1,0 +1,41 @@
+"""Representations of many examples at once, under inference mode."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cfcre.data.batching import inference_batches, pad_batch
+from cfcre.data.tokenisation import EncodedExamples
+from cfcre.methods.compute import Compute
+from cfcre.modeling.encoder import RelationEncoder
+
+__all__ = ["extract"]
+
+
+def extract(
+    encoder: RelationEncoder, encoded: EncodedExamples, compute: Compute, token_budget: int
+) -> npt.NDArray[np.float32]:
+    """Representations h (eq. 1), float32 ``[N, d]``, in the order of the examples.
+
+    Always in float32, so that what is evaluated, registered and served is the same number on every
+    machine up to rounding. One copy from device to host a batch.
+    """
+    result = np.empty((len(encoded), encoder.size), dtype=np.float32)
+    training = encoder.training
+    encoder.eval()
+    try:
+        with torch.inference_mode():
+            for index in inference_batches(encoded.lengths, token_budget):
+                batch = pad_batch(encoded, index)
+                h = encoder(
+                    torch.from_numpy(batch.ids).to(compute.device),
+                    torch.from_numpy(batch.mask).to(compute.device),
+                    torch.from_numpy(batch.head).to(compute.device),
+                    torch.from_numpy(batch.tail).to(compute.device),
+                )
+                result[index] = h.cpu().numpy()
+    finally:
+        encoder.train(training)
+    return result

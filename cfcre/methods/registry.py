@@ -1,0 +1,23 @@
+"""Methods by name."""
+
+from __future__ import annotations
+
+from cfcre.errors import ConfigurationError
+from cfcre.methods.base import Method
+from cfcre.methods.cf_cre import CFCRE
+from cfcre.methods.finetune import Finetune
+
+__all__ = ["METHODS", "get_method"]
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in (CFCRE, Finetune)}
+
+
+def get_method(name: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        ConfigurationError: There is none.
+    """
+    if name not in METHODS:
+        raise ConfigurationError(f"unknown method {name!r}; choose one of {', '.join(METHODS)}")
+    return METHODS[name]()

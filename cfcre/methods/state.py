@@ -1,0 +1,239 @@
+"""The learner state: everything that task k + 1 needs, as a directory without pickle.
+
+::
+
+    state.json               format, catalogue, tasks, lineage, settings, versions, file digests
+    encoder/config.json      the transformer's configuration
+    encoder/tokenizer.json   its tokenizer
+    encoder/model.safetensors
+    heads.safetensors        output layer and norm (eq. 1), relation embeddings, projection (eq. 4)
+    memory.jsonl             examples as text and spans
+    prototypes.safetensors   unit rows used at prediction, in catalogue order
+
+``state_in + batch -> state_out`` is the only way a model changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cfcre import __version__
+from cfcre.config import EncoderSettings, MethodSettings, Settings
+from cfcre.data.encoder_files import resolve_encoder, verify_weights
+from cfcre.data.files import atomic_directory, read_examples, read_json, write_examples, write_json
+from cfcre.data.schema import RelationExample
+from cfcre.data.tokenisation import MarkerTokenizer, load_tokenizer
+from cfcre.errors import CfcreError, StateError
+from cfcre.modeling.encoder import RelationEncoder, load_transformer
+from cfcre.modeling.projection import Projection
+
+__all__ = ["FORMAT", "LearnerState", "read_description"]
+
+#: Raised when a change makes old directories unreadable.
+FORMAT = 1
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "safetensors")
+
+
+@dataclass
+class LearnerState:
+    """A learner in memory.
+
+    Attributes:
+        encoder: Eq. 1.
+        tokenizer: Its tokenizer with markers.
+        projection: Eq. 4.
+        relation_embeddings: e, float32 ``[R, d]`` in catalogue order.
+        catalogue: Relations in order of arrival.
+        memory: At most ``memory.size`` examples a relation.
+        prototypes: Unit rows ``[R, d]``; None until the task is consolidated.
+        tasks: One dict a learned task: ``task``, ``batch``, ``batch_name``, ``relations``.
+        lineage: Where this state comes from.
+        settings: What it was trained with (``Settings.portable()``).
+        evaluation: The evaluation of this state, once there is one.
+    """
+
+    encoder: RelationEncoder
+    tokenizer: MarkerTokenizer
+    projection: Projection
+    relation_embeddings: Tensor
+    catalogue: list[str] = field(default_factory=list)
+    memory: list[RelationExample] = field(default_factory=list)
+    prototypes: Tensor | None = None
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+    lineage: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def fresh(cls, settings: Settings) -> LearnerState:
+        """A learner that knows no relation yet.
+
+        Raises:
+            ConfigurationError: The encoder can not be found or loaded.
+        """
+        folder = resolve_encoder(settings.encoder.name)
+        verify_weights(settings.encoder.name, folder)
+        encoder, projection = _build(folder, settings.encoder, settings.method, settings.seed)
+        return cls(
+            encoder=encoder,
+            tokenizer=load_tokenizer(str(folder)),
+            projection=projection,
+            relation_embeddings=torch.zeros(0, encoder.size),
+            settings=settings.portable(),
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> LearnerState:
+        """Read a state directory after checking every file against its digest.
+
+        Raises:
+            StateError: A file is missing or changed, or the format is another one.
+        """
+        description = read_description(folder)
+        for name, digest in description["files"].items():
+            if _sha256(folder, name) != digest:
+                raise StateError(
+                    f"the learner state {folder.name} is damaged: {name} does not match its digest"
+                )
+        try:
+            stored = description["settings"]
+            encoder, projection = _build(
+                folder / "encoder",
+                EncoderSettings.model_validate(stored["encoder"]),
+                MethodSettings.model_validate(stored["method"]),
+                seed=0,
+            )
+            heads = load_file(folder / "heads.safetensors")
+            encoder.output.load_state_dict(_part(heads, "output."))
+            encoder.norm.load_state_dict(_part(heads, "norm."))
+            projection.load_state_dict(_part(heads, "projection."))
+            prototypes = folder / "prototypes.safetensors"
+            return cls(
+                encoder=encoder,
+                tokenizer=load_tokenizer(str(folder / "encoder")),
+                projection=projection,
+                relation_embeddings=heads["relation_embeddings"],
+                catalogue=list(description["catalogue"]),
+                memory=read_examples(folder / "memory.jsonl"),
+                prototypes=load_file(prototypes)["prototypes"] if prototypes.exists() else None,
+                tasks=list(description["tasks"]),
+                lineage=dict(description["lineage"]),
+                settings=dict(stored),
+            )
+        except CfcreError:
+            raise
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise StateError(f"the learner state {folder.name} cannot be read: {error}") from error
+
+    def save(self, folder: Path) -> None:
+        """Write the directory whole or not at all."""
+        with atomic_directory(folder) as partial:
+            transformer: Any = self.encoder.transformer
+            transformer.save_pretrained(str(partial / "encoder"))
+            self.tokenizer.save(partial / "encoder" / "tokenizer.json")
+            heads = {
+                **_prefixed("output.", self.encoder.output),
+                **_prefixed("norm.", self.encoder.norm),
+                **_prefixed("projection.", self.projection),
+                "relation_embeddings": self.relation_embeddings.detach().cpu().contiguous(),
+            }
+            save_file(heads, partial / "heads.safetensors")
+            write_examples(partial / "memory.jsonl", self.memory)
+            if self.prototypes is not None:
+                save_file(
+                    {"prototypes": self.prototypes.cpu().contiguous()},
+                    partial / "prototypes.safetensors",
+                )
+            names = sorted(
+                p.relative_to(partial).as_posix() for p in partial.rglob("*") if p.is_file()
+            )
+            write_json(
+                partial / "state.json",
+                {
+                    "format": FORMAT,
+                    "catalogue": self.catalogue,
+                    "tasks": self.tasks,
+                    "lineage": self.lineage,
+                    "settings": self.settings,
+                    "versions": _versions(),
+                    "files": {name: _sha256(partial, name) for name in names},
+                },
+            )
+
+    def labels(self, examples: list[RelationExample]) -> Tensor:
+        """Catalogue index of each example's relation, int64 ``[N]``."""
+        index = {relation: i for i, relation in enumerate(self.catalogue)}
+        return torch.tensor([index[e.relation] for e in examples], dtype=torch.long)
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Read ``state.json`` alone, without torch's weights.
+
+    Raises:
+        StateError: It is missing, unreadable, or of another format.
+    """
+    path = folder / "state.json"
+    if not path.is_file():
+        raise StateError(f"{folder.name} is not a learner state: it has no state.json")
+    try:
+        description: dict[str, Any] = read_json(path)
+        found = description["format"]
+    except (CfcreError, KeyError, TypeError) as error:
+        raise StateError(f"the learner state {folder.name} has an unreadable state.json") from error
+    if found != FORMAT:
+        raise StateError(
+            f"the learner state {folder.name} has format {found}; this version reads {FORMAT}"
+        )
+    return description
+
+
+def _build(
+    folder: Path, encoder: EncoderSettings, method: MethodSettings, seed: int
+) -> tuple[RelationEncoder, Projection]:
+    # Eager attention is the faster one on a CPU for sentences of this length, sdpa on a GPU.
+    attention = "sdpa" if torch.cuda.is_available() else "eager"
+    generator = torch.Generator().manual_seed(seed)
+    transformer = load_transformer(
+        folder, attention=attention, hidden_dropout=encoder.hidden_dropout
+    )
+    relation_encoder = RelationEncoder(transformer, encoder.representation_dropout, generator)
+    projection = Projection(
+        relation_encoder.size, method.projection_hidden, method.projection_size, generator
+    )
+    return relation_encoder, projection
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _prefixed(prefix: str, module: torch.nn.Module) -> dict[str, Tensor]:
+    return {prefix + k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+
+
+def _sha256(folder: Path, name: str) -> str:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise StateError(f"the learner state {folder.name} names a file outside itself: {name!r}")
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise StateError(f"the learner state {folder.name} lacks {name}") from error
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "cfcre": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in _PACKAGES},
+    }

@@ -1,0 +1,137 @@
+"""Eq. 1: a sentence with marked entities to one relation representation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cfcre.data.tokenisation import MARKERS
+from cfcre.errors import ConfigurationError
+from cfcre.modeling.dropout import ByteDropout, replace_dropout
+
+__all__ = ["RelationEncoder", "load_transformer"]
+
+
+class RelationEncoder(nn.Module):
+    """``h = LayerNorm(W [x_E11 ; x_E21] + b)`` (eq. 1).
+
+    x are the transformer's last hidden states at the markers in front of head and tail, which is
+    how the representation knows the direction of the relation.
+
+    Args:
+        transformer: Any Hugging Face encoder whose embedding table already holds the markers.
+        dropout: On the concatenated marker states, in training only.
+        generator: Source of W's initial values.
+    """
+
+    def __init__(self, transformer: nn.Module, dropout: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.transformer = transformer
+        config: Any = transformer.config
+        size = int(config.hidden_size)
+        self.size = size
+        self.dropout = ByteDropout(dropout)
+        self.output = nn.Linear(2 * size, size)
+        self.norm = nn.LayerNorm(size)
+        nn.init.normal_(self.output.weight, std=(2 * size) ** -0.5, generator=generator)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, ids: Tensor, mask: Tensor, head: Tensor, tail: Tensor) -> Tensor:
+        """Representations of one padded batch.
+
+        Args:
+            ids: int64 ``[B, L]``.
+            mask: ``[B, L]``, false or 0 on padding.
+            head: int64 ``[B]``, position of ``[E11]``.
+            tail: int64 ``[B]``, position of ``[E21]``.
+
+        Returns:
+            float32 ``[B, d]``, whatever precision the transformer ran in.
+        """
+        states = self.transformer(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        rows = torch.arange(len(ids), device=ids.device)
+        pair = torch.cat([states[rows, head], states[rows, tail]], dim=-1)
+        # The head of the network and all losses stay in float32: cosines between near prototypes
+        # differ in digits that bfloat16 does not have.
+        with torch.autocast(ids.device.type, enabled=False):
+            result: Tensor = self.norm(self.output(self.dropout(pair.float())))
+        return result
+
+    # Methods, not a property: nn.Module would register an assigned module instead of calling a
+    # property's setter.
+    def get_word_embeddings(self) -> nn.Embedding:
+        """The transformer's embedding table, markers included."""
+        table = self.transformer.get_input_embeddings()  # type: ignore[operator]
+        assert isinstance(table, nn.Embedding)
+        return table
+
+    def set_word_embeddings(self, table: nn.Embedding) -> None:
+        """Replace the transformer's embedding table."""
+        self.transformer.set_input_embeddings(table)  # type: ignore[operator]
+
+
+def load_transformer(folder: Path, *, attention: str, hidden_dropout: float) -> nn.Module:
+    """Load an encoder's weights from safetensors and make room for the markers.
+
+    The markers start as the mean of the embedding table, each with the small offset of the
+    ``[unused]`` row of its number where the vocabulary has one, so that the four can be told apart
+    without a random draw.
+
+    Args:
+        folder: ``config.json`` and ``model.safetensors``.
+        attention: ``eager`` or ``sdpa``.
+        hidden_dropout: On embeddings and sublayer outputs, in training only. Attention weights have
+            none: at a few epochs a task it changes nothing that was measured, and on a CPU its
+            masks cost more than the attention itself.
+
+    Raises:
+        ConfigurationError: The folder holds no encoder that transformers can load.
+    """
+    import transformers
+    from transformers import AutoModel
+
+    level = transformers.logging.get_verbosity()
+    # The load report lists the pooler of every sentence encoder as an unexpected key.
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        model = AutoModel.from_pretrained(
+            str(folder),
+            attn_implementation=attention,
+            use_safetensors=True,
+            local_files_only=True,
+            hidden_dropout_prob=hidden_dropout,
+            attention_probs_dropout_prob=0.0,
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"cannot load an encoder from {folder.name}: {error}") from error
+    finally:
+        transformers.logging.set_verbosity(level)
+    if getattr(model, "pooler", None) is not None:
+        # Unused by eq. 1: its parameters would be saved and decayed for nothing.
+        model.pooler = None
+    replace_dropout(model)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if "cfcre_base_vocabulary" not in config:
+        _add_markers(model)
+    result: nn.Module = model
+    return result
+
+
+def _add_markers(model: Any) -> None:
+    old: nn.Embedding = model.get_input_embeddings()
+    weight = old.weight.detach()
+    base = weight.shape[0]
+    model.config.cfcre_base_vocabulary = base
+    mean = weight.mean(dim=0)
+    offsets = [weight[1 + i] - mean for i in range(len(MARKERS))]
+    markers = torch.stack([mean + 0.5 * offset for offset in offsets])
+    table = nn.Embedding(base + len(MARKERS), weight.shape[1], padding_idx=old.padding_idx)
+    with torch.no_grad():
+        table.weight.copy_(torch.cat([weight, markers]))
+    model.set_input_embeddings(table)
+    model.config.vocab_size = base + len(MARKERS)
