@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=10)
     parser.add_argument("--rows", type=int, default=60)
     parser.add_argument("--eval", default="20:60")
+    parser.add_argument("--last", action="store_true", help="score after the last task only")
     parser.add_argument("--label", default="default")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--set", action="append", default=[], dest="assignments")
@@ -49,6 +50,8 @@ def main() -> None:
         learn_task(state, rows, settings, {"batch": str(k), "batch_name": f"task-{k}"})
         seconds.append(time.perf_counter() - started)
         tests.append([e for r in relations for e in held_out[r]])
+        if args.last and k < args.tasks:
+            continue
         started = time.perf_counter()
         predictor = Predictor(state, settings.compute)
         everything = [e for t in tests for e in t]

@@ -222,7 +222,7 @@ class ComputeSettings(_Section):
     )
     threads: int = Field(0, ge=0, description="CPU threads; 0 means all cores.")
     inference_token_budget: int = Field(
-        8192, ge=64, description="Word pieces, padding included, in one inference batch."
+        4096, ge=64, description="Word pieces, padding included, in one inference batch."
     )
 
 

@@ -1,1 +1,1 @@
-"""Continual-learning methods as compositions of encoder, losses, prototypes, memory, augmentation."""
+"""Continual-learning methods: encoder, losses, prototypes, memory and augmentation composed."""

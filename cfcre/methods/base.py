@@ -51,10 +51,12 @@ class Session:
         """Tokenise with the state's tokenizer."""
         return state.tokenizer.encode(examples, self.settings.encoder.max_length)
 
-    def represent(self, state: LearnerState, encoded: EncodedExamples) -> torch.Tensor:
-        """Representations h, float32 ``[N, d]`` on the CPU."""
+    def represent(
+        self, state: LearnerState, encoded: EncodedExamples, *, mixed: bool = True
+    ) -> torch.Tensor:
+        """Representations h, float32 ``[N, d]`` on the CPU; see :func:`extract` for ``mixed``."""
         budget = self.settings.compute.inference_token_budget
-        return torch.from_numpy(extract(state.encoder, encoded, self.compute, budget))
+        return torch.from_numpy(extract(state.encoder, encoded, self.compute, budget, mixed=mixed))
 
 
 class Method(ABC):

@@ -122,7 +122,8 @@ class CFCRE(Method):
                             log=session.log,
                             progress=progress,
                         )
-            represented = session.represent(state, memory_encoded)
+            # What predictions are compared with is computed as predictions are: in float32.
+            represented = session.represent(state, memory_encoded, mixed=False)
         state.relation_embeddings = embeddings.detach().cpu()
         state.prototypes = prediction_prototypes(
             class_means(represented, memory_labels, count),

@@ -56,8 +56,8 @@ class Compute:
         return cls(device, dtype)
 
     @contextmanager
-    def training(self) -> Iterator[None]:
-        """Mixed precision for the forward pass of a training step."""
+    def mixed(self) -> Iterator[None]:
+        """The transformer in ``training_dtype``: training steps and what only training reads."""
         with torch.autocast(
             self.device.type,
             dtype=torch.bfloat16,
@@ -83,11 +83,8 @@ def seeded(*seed: int) -> Iterator[None]:
 
 def _native_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     # Emulated bfloat16 is slower than float32: ask for the instructions themselves.
-    return bool(
-        torch.cpu._is_avx512_bf16_supported()  # type: ignore[no-untyped-call]
-        or torch.cpu._is_amx_tile_supported()  # type: ignore[no-untyped-call]
-    )
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -15,18 +17,32 @@ __all__ = ["extract"]
 
 
 def extract(
-    encoder: RelationEncoder, encoded: EncodedExamples, compute: Compute, token_budget: int
+    encoder: RelationEncoder,
+    encoded: EncodedExamples,
+    compute: Compute,
+    token_budget: int,
+    *,
+    mixed: bool = False,
 ) -> npt.NDArray[np.float32]:
     """Representations h (eq. 1), float32 ``[N, d]``, in the order of the examples.
 
-    Always in float32, so that what is evaluated, registered and served is the same number on every
-    machine up to rounding. One copy from device to host a batch.
+    One copy from device to host a batch.
+
+    Args:
+        encoder: Eq. 1; left in the mode it was in.
+        encoded: The examples.
+        compute: Device and precision.
+        token_budget: Word pieces in a batch, padding included.
+        mixed: Use the training precision: for what only training reads. By default float32, so that
+            what is evaluated, registered and served is the same number on every machine up to
+            rounding.
     """
     result = np.empty((len(encoded), encoder.size), dtype=np.float32)
     training = encoder.training
     encoder.eval()
     try:
-        with torch.inference_mode():
+        precision = compute.mixed() if mixed else nullcontext()
+        with torch.inference_mode(), precision:
             for index in inference_batches(encoded.lengths, token_budget):
                 batch = pad_batch(encoded, index)
                 h = encoder(

@@ -62,7 +62,7 @@ def learn_new_relations(
                 compute=session.compute,
                 generator=session.generator,
                 log=session.log,
-                progress=lambda phase, done, total, epoch=epoch: session.progress(  # type: ignore[misc]
+                progress=lambda phase, done, total, epoch=epoch: session.progress(
                     phase, epoch * total + done, settings.epoch1 * total
                 ),
             )

@@ -26,7 +26,8 @@ Losses = dict[str, Tensor]
 class Progress(Protocol):
     """Told how far a stage is, in steps."""
 
-    def __call__(self, phase: str, done: int, total: int) -> None: ...
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        """``done`` of ``total`` steps of ``phase``."""
 
 
 def no_progress(phase: str, done: int, total: int) -> None:
@@ -94,7 +95,7 @@ def train_epoch(
     values: list[Tensor] = []
     for done, index in enumerate(batches, start=1):
         batch = pad_batch(encoded, index)
-        with compute.training():
+        with compute.mixed():
             h = encoder(
                 torch.from_numpy(batch.ids).to(compute.device, non_blocking=True),
                 torch.from_numpy(batch.mask).to(compute.device, non_blocking=True),

@@ -39,7 +39,7 @@ class ByteDropout(nn.Module):
             return nn.functional.dropout(values, self.p, training=True)
         count = values.numel()
         # from=-2**63, to=None: all 64 bits are random; the default leaves the sign bit zero.
-        draws = torch.empty(-(-count // 8), dtype=torch.int64).random_(-(2**63), None)  # type: ignore[call-overload]
+        draws = torch.empty(-(-count // 8), dtype=torch.int64).random_(-(2**63), None)
         keep = draws.view(torch.uint8)[:count].view(values.shape) >= self.dropped
         return values * keep.to(values.dtype).mul_(1 / (1 - self.p))
 

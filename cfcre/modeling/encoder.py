@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -65,9 +65,7 @@ class RelationEncoder(nn.Module):
     # property's setter.
     def get_word_embeddings(self) -> nn.Embedding:
         """The transformer's embedding table, markers included."""
-        table = self.transformer.get_input_embeddings()  # type: ignore[operator]
-        assert isinstance(table, nn.Embedding)
-        return table
+        return cast(nn.Embedding, self.transformer.get_input_embeddings())  # type: ignore[operator]
 
     def set_word_embeddings(self, table: nn.Embedding) -> None:
         """Replace the transformer's embedding table."""
@@ -96,8 +94,8 @@ def load_transformer(folder: Path, *, attention: str, hidden_dropout: float) -> 
 
     level = transformers.logging.get_verbosity()
     # The load report lists the pooler of every sentence encoder as an unexpected key.
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model = AutoModel.from_pretrained(
             str(folder),

@@ -23,8 +23,8 @@ def rank_relations(similarities: Array, top_k: int) -> npt.NDArray[np.int64]:
         int64 ``[N, min(top_k, R)]``.
     """
     if top_k == 1:
-        return similarities.argmax(axis=1)[:, None]
-    return np.argsort(-similarities, axis=1, kind="stable")[:, :top_k]
+        return np.asarray(similarities.argmax(axis=1)[:, None])
+    return np.asarray(np.argsort(-similarities, axis=1, kind="stable")[:, :top_k])
 
 
 def probabilities(similarities: Array, scale: float) -> Array:

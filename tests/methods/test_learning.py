@@ -135,7 +135,7 @@ def test_more_examples_of_a_known_relation_reselect_its_memory(
 
 def test_changing_the_encoder_of_a_stream_is_refused(learned, module_settings, relation_rows):
     settings = changed(module_settings, encoder__name="compact")
-    with pytest.raises(ConfigurationError, match="started with encoder.name"):
+    with pytest.raises(ConfigurationError, match=r"started with encoder\.name"):
         learn_task(
             learned[0], relation_rows(["owns"], 4), settings, {"batch": "x", "batch_name": "x"}
         )

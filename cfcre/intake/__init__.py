@@ -1,0 +1,1 @@
+"""Object store, inbox, formats, validation and quarantine: everything before a row is trusted."""
