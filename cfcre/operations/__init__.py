@@ -1,0 +1,1 @@
+"""Ledger, reconciler, gate, promotion, and the stages of the pipeline."""

@@ -1,0 +1,34 @@
+"""The ledger: the one truth about batches, tasks, claims and the champion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cfcre.operations.ledger.ledger_batches import BatchLedger
+from cfcre.operations.ledger.ledger_champion import ChampionLedger
+from cfcre.operations.ledger.ledger_runs import RunLedger
+from cfcre.operations.ledger.status import ledger_status
+
+__all__ = ["Ledger"]
+
+
+class Ledger(BatchLedger, RunLedger, ChampionLedger):
+    """A SQL ledger. Every method is one transaction and may be called from any process.
+
+    Every method raises :class:`~cfcre.errors.LedgerUnavailable` when the database does not answer
+    or stays locked by others.
+
+    Args:
+        url: SQLAlchemy URL of a SQLite file or a Postgres database.
+        model: Registered model whose champion this ledger keeps.
+        clock: Gives the present moment with its zone; replaced in tests.
+        timeout_seconds: How long to wait for another process's transaction (SQLite).
+
+    Raises:
+        ConfigurationError: The URL can not be used.
+    """
+
+    def status(self, stream: str | None = None) -> dict[str, Any]:
+        """What ``cfcre status --json`` prints: every stream's tasks and waiting batches."""
+        with self._database.read() as connection:
+            return ledger_status(connection, self._clock(), stream)

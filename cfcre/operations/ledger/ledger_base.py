@@ -1,0 +1,80 @@
+"""What all parts of the ledger's interface share: the database, the clock, locked transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from cfcre.operations.ledger import claims as _claims
+from cfcre.operations.ledger import operator as _operator
+from cfcre.operations.ledger.database import Database, lock_stream
+from cfcre.operations.ledger.records import BatchRecord, Claim
+
+__all__ = ["LedgerBase"]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class LedgerBase:
+    """Base of :class:`cfcre.operations.ledger.Ledger`; see there."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str = "cfcre",
+        clock: Callable[[], datetime] = _utc_now,
+        timeout_seconds: float = 30.0,
+    ) -> None:
+        self._database = Database(url, timeout_seconds=timeout_seconds)
+        self._model = model
+        self._clock = clock
+
+    @property
+    def safe_url(self) -> str:
+        """The URL without its password."""
+        return self._database.safe_url
+
+    @property
+    def model(self) -> str:
+        """Name of the registered model."""
+        return self._model
+
+    def now(self) -> datetime:
+        """The present moment by the ledger's clock."""
+        return self._clock()
+
+    def create(self) -> None:
+        """Create what is missing of the schema; safe from several processes at once.
+
+        Raises:
+            ConfigurationError: The ledger has another version's schema.
+        """
+        self._database.create()
+
+    def close(self) -> None:
+        """Give pooled connections back; the object stays usable."""
+        self._database.close()
+
+    @contextmanager
+    def _verified(self, claim: Claim) -> Iterator[tuple[Connection, Row[Any]]]:
+        """A write transaction in which the claim is known to hold its stream."""
+        with self._database.write() as connection:
+            lock_stream(connection, claim.stream)
+            yield connection, _claims.verify(connection, claim)
+
+    @contextmanager
+    def _locked_batch(
+        self, batch: str, stream: str | None
+    ) -> Iterator[tuple[Connection, BatchRecord]]:
+        """A write transaction with a batch, read again once its stream is locked."""
+        with self._database.write() as connection:
+            found = _operator.find_batch(connection, batch, stream)
+            lock_stream(connection, found.stream)
+            yield connection, _operator.find_batch(connection, found.batch_hash, found.stream)

@@ -1,0 +1,281 @@
+"""One step that brings inbox, ledger and runs together; doing it twice does nothing more.
+
+Events, schedules and people only say "look now". What is true stands in the ledger, so it does not
+matter how often, or by how many processes at once, this step is taken.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from cfcre.config import Settings
+from cfcre.errors import BatchRejected, ConfigurationError
+from cfcre.intake.store import NAME
+from cfcre.operations.ledger import Activity, BatchRecord, Ledger, Outcome
+from cfcre.operations.placement import MovingStore, place, place_duplicate
+from cfcre.operations.promotion import AliasTracker, reconcile_alias
+
+__all__ = ["Discover", "Discovered", "Launcher", "ReconcileReport", "reconcile"]
+
+log = logging.getLogger(__name__)
+
+
+class Discovered(Protocol):
+    """What the step needs of a found batch, see ``cfcre.intake.inbox.PendingBatch``."""
+
+    @property
+    def stream(self) -> str: ...  # noqa: D102
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def keys(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def batch_hash(self) -> str: ...  # noqa: D102
+    @property
+    def sequence(self) -> int | None: ...  # noqa: D102
+    @property
+    def submitted_at(self) -> str: ...  # noqa: D102
+    @property
+    def problem(self) -> BatchRejected | None: ...  # noqa: D102
+    @property
+    def manifest_key(self) -> str | None: ...  # noqa: D102
+
+
+Discover = Callable[[], Sequence[Discovered]]
+"""Lists the inbox."""
+
+
+class Launcher(Protocol):
+    """Starts runs of the pipeline."""
+
+    def launch(self, stream: str, batch_hash: str) -> None:
+        """Start a run for a batch. An embedded launcher returns when the run has ended.
+
+        The run claims the batch itself, so a run too many finds nothing to do. A run's own failure
+        is in the ledger and is not raised; what is raised is a failure to start.
+        """
+        ...
+
+
+@dataclass
+class ReconcileReport:
+    """What one step did and what is left.
+
+    Attributes:
+        recorded: Batches new in the ledger.
+        rejected: Batches rejected before they ran.
+        duplicates: Batches whose content was dropped again and moved beside them.
+        settled: Runs that had ended without being settled.
+        placed: Batches whose objects were moved.
+        launched: (stream, batch hash) of runs started.
+        launch_errors: Stream to what went wrong when a run was started.
+        alias_moved: Whether the registry's champion alias had to be repaired.
+        activity: Every stream as it stands after the step.
+    """
+
+    recorded: list[BatchRecord] = field(default_factory=list)
+    rejected: list[BatchRecord] = field(default_factory=list)
+    duplicates: list[BatchRecord] = field(default_factory=list)
+    settled: list[Outcome] = field(default_factory=list)
+    placed: list[BatchRecord] = field(default_factory=list)
+    launched: list[tuple[str, str]] = field(default_factory=list)
+    launch_errors: dict[str, Exception] = field(default_factory=dict)
+    alias_moved: bool = False
+    activity: list[Activity] = field(default_factory=list)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs, can run now, or becomes due by itself.
+
+        A stream that waits for a sequence nobody has dropped yet is idle.
+        """
+        busy = any(a.claimable or a.live or a.backoff_until for a in self.activity)
+        return not (busy or self.launched)
+
+    @property
+    def next_due(self) -> datetime | None:
+        """The earliest end of a pause before another attempt."""
+        return min((a.backoff_until for a in self.activity if a.backoff_until), default=None)
+
+
+def reconcile(
+    *,
+    settings: Settings,
+    store: Any,
+    ledger: Ledger,
+    launcher: Launcher,
+    stream: str | None = None,
+    discover: Discover | None = None,
+    open_tracker: Callable[[], AliasTracker] | None = None,
+    skip_streams: frozenset[str] = frozenset(),
+) -> ReconcileReport:
+    """Take one idempotent step.
+
+    Args:
+        settings: Settings of the home.
+        store: The object store.
+        ledger: The ledger, with its tables.
+        launcher: Starts runs; at most one a stream is started.
+        stream: Only this stream.
+        discover: Lists the inbox; default ``cfcre.intake.inbox.discover`` over the store.
+        open_tracker: Opens the model registry; called only where the champion's alias may not
+            follow the ledger.
+        skip_streams: Streams for which no run is started.
+
+    Raises:
+        ConfigurationError: ``stream`` is no valid name.
+        StoreUnavailable: The object store did not answer.
+        LedgerUnavailable: The ledger did not answer.
+    """
+    if stream is not None and not NAME.fullmatch(stream):
+        raise ConfigurationError(
+            f"stream {stream!r} is no name of a stream: use 1 to 128 letters, digits, '.', '_' "
+            "and '-', the first a letter or digit"
+        )
+    find = discover or _inbox(store, stream, settings)
+    report = ReconcileReport()
+    found = sorted(find(), key=_order)
+    for pending in found:
+        _record(store, ledger, pending, found, report)
+    names = [activity.stream for activity in ledger.activity(stream)]
+    _recover(ledger, names, report)
+    _place(store, ledger, stream, report, found)
+    for activity in ledger.activity(stream):
+        if activity.claimable and activity.stream not in skip_streams:
+            _launch(launcher, activity.stream, activity.claimable, report)
+    if report.launched:
+        # Where the launcher waits for its run, the task is over now, or its process is dead.
+        _recover(ledger, names, report)
+        # The inbox may have changed during the run: an object of the same name may be another one.
+        _place(store, ledger, stream, report, find)
+    if open_tracker is not None and ledger.pending_alias():
+        report.alias_moved = reconcile_alias(ledger, open_tracker())
+    report.activity = ledger.activity(stream)
+    return report
+
+
+def _inbox(store: Any, stream: str | None, settings: Settings) -> Discover:
+    def find() -> Sequence[Discovered]:
+        from cfcre.intake.inbox import discover
+
+        # One cache a selection: a listing of one stream must not forget the others' hashes.
+        cache = settings.home.absolute() / "cache" / "inbox" / f"{stream or '_all'}.json"
+        return discover(store, stream=stream, settings=settings, cache=cache)
+
+    return find
+
+
+def _order(pending: Discovered) -> tuple[str, bool, int, str, str]:
+    """Given sequences take their numbers first; the others follow in order of arrival."""
+    sequence = pending.sequence
+    return (
+        pending.stream,
+        sequence is None,
+        sequence or 0,
+        pending.submitted_at,
+        pending.name,
+    )
+
+
+def _record(
+    store: MovingStore,
+    ledger: Ledger,
+    pending: Discovered,
+    found: Sequence[Discovered],
+    report: ReconcileReport,
+) -> None:
+    problem, sequence = pending.problem, pending.sequence
+    if problem is None:
+        try:
+            result = ledger.record_batch(
+                pending.stream,
+                pending.batch_hash,
+                name=pending.name,
+                keys=pending.keys,
+                manifest_key=pending.manifest_key,
+                sequence=sequence,
+                submitted_at=pending.submitted_at,
+            )
+        except BatchRejected as rejection:
+            problem = rejection
+    if problem is not None:
+        result = ledger.record_rejected(
+            pending.stream,
+            pending.batch_hash,
+            name=pending.name,
+            keys=pending.keys,
+            reason=problem.reason,
+            detail=problem.detail,
+            manifest_key=pending.manifest_key,
+            sequence=sequence,
+            submitted_at=pending.submitted_at,
+        )
+        if result.batch.state == "rejected" and not result.duplicate:
+            report.rejected.append(result.batch)
+    if result.duplicate:
+        place_duplicate(store, result.batch, pending.keys)
+        if pending.keys:
+            report.duplicates.append(result.batch)
+    elif result.new and problem is None:
+        report.recorded.append(result.batch)
+    elif result.batch.state == "seen" and _renamed(result.batch, pending, found):
+        ledger.relocate(
+            pending.stream,
+            pending.batch_hash,
+            name=pending.name,
+            keys=pending.keys,
+            manifest_key=pending.manifest_key,
+        )
+
+
+def _renamed(batch: BatchRecord, pending: Discovered, found: Sequence[Discovered]) -> bool:
+    """Whether a waiting batch's recorded objects are gone and these took their place."""
+    if set(pending.keys) == set(batch.keys):
+        return False
+    same = [p for p in found if (p.stream, p.batch_hash) == (batch.stream, batch.batch_hash)]
+    return not any(set(p.keys) == set(batch.keys) for p in same)
+
+
+def _recover(ledger: Ledger, streams: Sequence[str], report: ReconcileReport) -> None:
+    for name in streams:
+        outcome = ledger.recover(name)
+        if outcome is not None:
+            log.info("run %s: %s, batch is %s", outcome.run_name, outcome.ending, outcome.state)
+            report.settled.append(outcome)
+
+
+def _place(
+    store: MovingStore,
+    ledger: Ledger,
+    stream: str | None,
+    report: ReconcileReport,
+    inbox: Sequence[Discovered] | Discover,
+) -> None:
+    wrong = ledger.misplaced(stream)
+    if not wrong:
+        return
+    found = inbox() if callable(inbox) else inbox
+    for batch in wrong:
+        foreign = {
+            key
+            for pending in found
+            if pending.stream == batch.stream and pending.batch_hash != batch.batch_hash
+            for key in pending.keys
+        }
+        place(store, ledger, batch, foreign=foreign)
+        report.placed.append(batch)
+
+
+def _launch(launcher: Launcher, stream: str, batch_hash: str, report: ReconcileReport) -> None:
+    try:
+        launcher.launch(stream, batch_hash)
+    except Exception as error:
+        # One stream's trouble must not stop the others; the caller decides what to do about it.
+        log.exception("stream %s: the run of batch %s could not be started", stream, batch_hash[:8])
+        report.launch_errors[stream] = error
+    else:
+        report.launched.append((stream, batch_hash))

@@ -1,0 +1,221 @@
+"""What every stage does around its own work: settings, lease, timing, errors, events."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cfcre.config import Settings, load_settings
+from cfcre.errors import BatchRejected, CfcreError, LeaseLost
+from cfcre.operations.events import EventWriter
+from cfcre.operations.heartbeat import Heartbeat
+from cfcre.operations.owner import Owner
+
+if TYPE_CHECKING:
+    from cfcre.intake.store import ObjectStore
+    from cfcre.operations.ledger import Claim, Ledger
+
+__all__ = [
+    "PAUSE_VARIABLE",
+    "Clock",
+    "Stage",
+    "inbox_cache",
+    "last_loss",
+    "one_line",
+    "open_ledger",
+    "prepare_process",
+    "stage",
+    "stage_settings",
+]
+
+log = logging.getLogger(__name__)
+
+PAUSE_VARIABLE = "CFCRE_TEST_PAUSE"
+"""``stage=seconds``: that stage waits so long once it has begun. For tests that kill it there."""
+
+
+class Clock:
+    """Seconds since the component's process was started, imports included."""
+
+    def __init__(self) -> None:
+        self._began = _process_start()
+
+    def seconds(self) -> float:
+        """Wall seconds so far."""
+        return time.time() - self._began
+
+
+def _process_start() -> float:
+    """Epoch seconds at which this process began; now, where the system does not tell."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+        return time.time() - uptime + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return time.time()
+
+
+def prepare_process(name: str) -> Clock:
+    """What every stage's process does first: logging to the run's log, and the tests' pause."""
+    clock = Clock()
+    _log_to_stderr()
+    _pause(name)
+    return clock
+
+
+def last_loss(losses: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The last loss of each phase, for the pipeline's metrics."""
+    return {f"last_{item['phase']}_loss": float(item["loss"]) for item in losses}
+
+
+def stage_settings(portable: str) -> Settings:
+    """Settings of a component: those that travel with the run, connections from the environment.
+
+    A configuration file of the home is not read again: the run was started with its values, and
+    with command-line options above them.
+
+    Raises:
+        ConfigurationError: The JSON does not hold settings.
+    """
+    return load_settings(base=json.loads(portable), config_file=Path(os.devnull))
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger, with its tables."""
+    from cfcre.operations.ledger import Ledger
+
+    ledger = Ledger(settings.ledger_url, model=settings.tracking.registered_model)
+    ledger.create()
+    return ledger
+
+
+def inbox_cache(settings: Settings) -> Path:
+    """File that remembers the hashes of the inbox's single objects."""
+    return settings.home.absolute() / "cache" / "inbox.json"
+
+
+@dataclass
+class Stage:
+    """A running stage.
+
+    Attributes:
+        name: Its name in the ledger.
+        settings: Settings of the run.
+        claim: The task it works on.
+        ledger: The ledger.
+        events: Where a person watches.
+        facts: What the stage tells the ledger and the watcher at its end.
+    """
+
+    name: str
+    settings: Settings
+    claim: Claim
+    ledger: Ledger
+    events: EventWriter
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The object store."""
+        from cfcre.intake.store import open_store
+
+        return open_store(self.settings)
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        """Tell how far long work is, in steps."""
+        self.events.write(self.name, "progress", phase=phase, done=done, total=total)
+
+
+@contextmanager
+def stage(name: str, claim: str, settings: str) -> Iterator[Stage]:
+    """Run the block as a stage of the claimed task.
+
+    The token is checked first, the lease is kept alive beside the block, and its time is recorded.
+    An error is recorded in the ledger with whether a retry can help, then raised on: kfp marks the
+    component as failed and the exit handler settles the task.
+
+    Args:
+        name: Name of the stage.
+        claim: The claim as JSON.
+        settings: Portable settings as JSON.
+
+    Raises:
+        LeaseLost: Another run owns the task now.
+    """
+    from cfcre.operations.ledger import Claim
+
+    clock = Clock()
+    _log_to_stderr()
+    options = stage_settings(settings)
+    ledger = open_ledger(options)
+    task = Claim.from_json(json.loads(claim))
+    running = Stage(name, options, task, ledger, EventWriter.from_environment())
+    running.events.write(name, "start")
+    try:
+        lease = options.ledger.lease_seconds
+        ledger.renew(task, lease)
+        heartbeat = Heartbeat(
+            renew=lambda: ledger.renew(task, lease), owner_alive=_owner_alive, lease_seconds=lease
+        )
+        with heartbeat:
+            _pause(name)
+            yield running
+        seconds = clock.seconds()
+        ledger.record_stage(task, name, seconds)
+        running.events.write(name, "end", seconds=seconds, **running.facts)
+    except BaseException as error:
+        _record(running, error)
+        raise
+
+
+def _record(running: Stage, error: BaseException) -> None:
+    message = one_line(error)
+    running.events.write(running.name, "error", message=message)
+    if isinstance(error, LeaseLost) or not isinstance(error, Exception):
+        # A stale token may not write; an interrupt is not the batch's fault.
+        return
+    # What nobody foresaw may be the machine's fault (memory, disk): worth another attempt.
+    retryable = error.retryable if isinstance(error, CfcreError) else True
+    reason = error.reason if isinstance(error, BatchRejected) else None
+    try:
+        running.ledger.record_error(running.claim, running.name, message, retryable, reason)
+    except CfcreError as problem:
+        log.error("the error could not be recorded in the ledger: %s", problem)
+
+
+def one_line(error: BaseException) -> str:
+    """The error as one line for a person."""
+    text = " ".join(str(error).split())
+    if isinstance(error, CfcreError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _owner_alive() -> bool:
+    owner = Owner.from_env()
+    # Without a launcher on this host (a cluster) the lease alone decides.
+    return owner is None or owner.alive() is not False
+
+
+def _pause(name: str) -> None:
+    wanted, _, seconds = os.environ.get(PAUSE_VARIABLE, "").partition("=")
+    if wanted == name:
+        time.sleep(float(seconds))
+
+
+def _log_to_stderr() -> None:
+    logger = logging.getLogger("cfcre")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)

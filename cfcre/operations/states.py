@@ -1,0 +1,50 @@
+"""What a stream has learned: its batches, and where their learner states lie.
+
+A version's local folder is kept as a fact of its batch in the ledger, because importing MLflow
+takes seconds and most stages only need the folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cfcre.config import Settings
+
+if TYPE_CHECKING:
+    from cfcre.operations.ledger import Ledger
+
+__all__ = ["STATE_FACT", "learned_tasks", "state_folder"]
+
+STATE_FACT = "state_folder"
+"""Name of the ledger's fact that holds a version's local folder."""
+
+_LEARNED = ("promoted", "held")
+
+
+def learned_tasks(ledger: Ledger, stream: str | None = None) -> list[dict[str, Any]]:
+    """The learned tasks of a stream, or of all, as ``cfcre status`` shows them, with ``stream``."""
+    return [
+        {**task, "stream": found["name"]}
+        for found in ledger.status(stream)["streams"]
+        for task in found["tasks"]
+        if task["state"] in _LEARNED
+    ]
+
+
+def state_folder(settings: Settings, ledger: Ledger, version: str) -> Path:
+    """Local folder of a version's learner state; downloaded where it is not on this machine.
+
+    Raises:
+        NotFoundError: The version does not exist.
+        StateError: Its files are gone.
+        TrackingUnavailable: MLflow did not answer.
+    """
+    for task in learned_tasks(ledger):
+        if task["model_version"] == version:
+            known = ledger.batch(task["batch"], task["stream"]).facts.get(STATE_FACT)
+            if known and (Path(known) / "state.json").is_file():
+                return Path(known)
+    from cfcre.tracking.client import Tracker
+
+    return Tracker(settings).state_path(version)
