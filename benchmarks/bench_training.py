@@ -1,11 +1,11 @@
 """Training steps and predictions a second beside a plain padded loop of the same model, in one run.
 
-    python benchmarks/training_speed.py [--data FEWREL_DIR] [--steps 12] [--rounds 3]
+    python benchmarks/bench_training.py [--data FEWREL_DIR] [--steps 12] [--rounds 3]
 
 The plain loop is what a script would do: batches in random order padded to their longest sentence,
 ``nn.Dropout``, float32, the whole embedding table in the optimiser, one example at a time at
-prediction. Both run the same network on the same 32-row batches from the same rows; rounds alternate
-so that noise of the machine falls on both, and the ratio of medians is printed.
+prediction. Both run the same network on 32-row batches of the same rows; rounds alternate so that
+noise of the machine falls on both, and the ratio of medians is printed.
 
 Without --data the demonstration corpus is used.
 """
