@@ -1,0 +1,132 @@
+"""The tracker: everything this package says to MLflow, behind one object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from cfcre.config import Settings
+from cfcre.tracking import lineage, registry, runs
+from cfcre.tracking import versions as registered
+from cfcre.tracking.connection import Connection
+
+__all__ = ["Tracker"]
+
+
+class Tracker:
+    """MLflow runs, lineage and registered versions of one home.
+
+    Cheap to build: the store is opened, and mlflow imported, at the first call that needs it.
+    Every call may be repeated, by a retried step or after a kill, without a second effect.
+
+    Args:
+        settings: Where home, store and experiment are.
+
+    Raises:
+        ConfigurationError: The tracking URI names MLflow's file store.
+
+    Example:
+        >>> tracker = Tracker(settings)
+        >>> run_id = tracker.open_run("news-0001-1a2b3c", {"cfcre.stream": "news"}, {"seed": 1})
+        >>> version = tracker.register(run_id, state_dir, evaluation, facts)
+        >>> tracker.set_alias("champion", version)
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._connection = Connection(settings)
+
+    def prepare(self) -> str:
+        """Create tables and experiment where they do not exist; returns the experiment id.
+
+        Raises:
+            TrackingUnavailable: MLflow did not answer.
+            ConfigurationError: The store can not be used; the message says why.
+        """
+        return self._connection.experiment_id
+
+    def open_run(
+        self,
+        run_name: str,
+        tags: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Open or reopen the run of that name; returns its id. See :func:`runs.open_run`."""
+        return runs.open_run(self._connection, run_name, tags, params)
+
+    def log_losses(self, run_id: str, losses: Iterable[Mapping[str, Any]], prefix: str) -> None:
+        """Log per-step losses of a stage. See :func:`runs.log_losses`."""
+        runs.log_losses(self._connection, run_id, losses, prefix)
+
+    def log_evaluation(self, run_id: str, evaluation: Mapping[str, Any]) -> None:
+        """Log metrics, the accuracy matrix and the evaluation. See :func:`runs.log_evaluation`."""
+        runs.log_evaluation(self._connection, run_id, evaluation)
+
+    def log_stage_seconds(self, run_id: str, seconds: Mapping[str, float]) -> None:
+        """Log wall seconds by stage."""
+        runs.log_stage_seconds(self._connection, run_id, seconds)
+
+    def log_figures(self, run_id: str, paths: Iterable[Path]) -> None:
+        """Upload pictures to ``figures/``."""
+        runs.log_files(self._connection, run_id, paths, "figures")
+
+    def log_report(self, run_id: str, path: Path) -> None:
+        """Upload the task's HTML report."""
+        runs.log_files(self._connection, run_id, [path])
+
+    def log_dataset(
+        self,
+        run_id: str,
+        *,
+        batch_hash: str,
+        batch_name: str,
+        keys: Sequence[str],
+        rows: Mapping[str, int],
+        relations: Mapping[str, int] | Sequence[str],
+        stream: str = "",
+        sources: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record the batch as the run's input. See :func:`lineage.log_dataset`."""
+        lineage.log_dataset(
+            self._connection,
+            run_id,
+            batch_hash=batch_hash,
+            batch_name=batch_name,
+            keys=keys,
+            rows=rows,
+            relations=relations,
+            stream=stream,
+            sources=sources,
+        )
+
+    def close_run(
+        self, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"
+    ) -> None:
+        """End the run."""
+        runs.close_run(self._connection, run_id, status)
+
+    def register(
+        self, run_id: str, state_dir: Path, evaluation: Mapping[str, Any], facts: Mapping[str, Any]
+    ) -> str:
+        """Register the batch's version, once; returns its number. See :func:`registry.register`."""
+        return registry.register(self._connection, run_id, state_dir, evaluation, facts)
+
+    def set_alias(self, alias: str, version: str) -> None:
+        """Point an alias at a version. See :func:`versions.set_alias`."""
+        registered.set_alias(self._connection, alias, version)
+
+    def delete_alias(self, alias: str) -> None:
+        """Remove an alias where it exists."""
+        registered.delete_alias(self._connection, alias)
+
+    def alias(self, alias: str) -> str | None:
+        """Version behind an alias, or None."""
+        return registered.alias(self._connection, alias)
+
+    def versions(self) -> list[dict[str, Any]]:
+        """All versions, oldest first. See :func:`versions.versions`."""
+        return registered.versions(self._connection)
+
+    def state_path(self, version: str) -> Path:
+        """Local folder of a version's learner state. See :func:`versions.state_path`."""
+        return registered.state_path(self._connection, version)
