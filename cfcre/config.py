@@ -339,7 +339,7 @@ def load_settings(
     Args:
         home: Home folder; default ``$CFCRE_HOME``, then ``./.cfcre``.
         config_file: YAML file; default ``<home>/config.yaml`` where it exists.
-        overrides: Dotted key to value, from dedicated command-line options; None values are ignored.
+        overrides: Dotted key to value, from command-line options; None values are ignored.
         assignments: ``section.key=value`` strings of ``--set``; values are read as YAML. ``method``
             stands for ``method.name`` and ``encoder`` for ``encoder.name``.
         base: Nested settings below the file, as :meth:`Settings.portable` gives them.

@@ -15,7 +15,7 @@ AccuracyMatrix = Sequence[Sequence[float]]
 
 
 def check_matrix(matrix: AccuracyMatrix) -> None:
-    """Raise ValueError unless row t has t entries, t = 1, 2, …"""
+    """Raise ValueError unless the t-th row has t entries."""
     for t, row in enumerate(matrix, start=1):
         if len(row) != t:
             raise ValueError(f"row {t} of an accuracy matrix has {len(row)} entries, not {t}")

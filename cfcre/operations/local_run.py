@@ -104,6 +104,8 @@ class LocalLauncher:
         if self._on_start:
             self._on_start(stream, batch_hash)
         result = run_pipeline(self._settings, stream, batch_hash, name, on_event=self._on_event)
+        if result.exit_code == 0:
+            _drop_states(result.run_dir)
         trim_runs(self._settings.home.absolute(), self._settings.pipeline.keep_runs)
         if self._on_end:
             self._on_end(stream, batch_hash, result)
@@ -167,6 +169,12 @@ def trim_runs(home: Path, keep: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _drop_states(run_dir: Path) -> None:
+    """Delete the learner states between the stages of a green run: MLflow has the last one."""
+    for description in list((run_dir / "artifacts").rglob("state.json")):
+        shutil.rmtree(description.parent, ignore_errors=True)
+
+
 def _in_use(run_dir: Path) -> bool:
     try:
         owner = Owner.from_json(read_json(run_dir / OWNER_FILE))
@@ -194,14 +202,17 @@ def _environment(settings: Settings, run_dir: Path) -> Mapping[str, str]:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the launcher and everything in its session that still runs."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
+    _signal_session(process, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    # What is left is deep in native code, or an orphan of a launcher that was killed.
+    _signal_session(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_session(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def read_settings_file(run_dir: Path) -> str:

@@ -14,7 +14,7 @@ from cfcre.config import Settings
 if TYPE_CHECKING:
     from cfcre.operations.ledger import Ledger
 
-__all__ = ["STATE_FACT", "learned_tasks", "state_folder"]
+__all__ = ["STATE_FACT", "learned_tasks", "state_folder", "stream_of_version"]
 
 STATE_FACT = "state_folder"
 """Name of the ledger's fact that holds a version's local folder."""
@@ -32,6 +32,12 @@ def learned_tasks(ledger: Ledger, stream: str | None = None) -> list[dict[str, A
     ]
 
 
+def stream_of_version(ledger: Ledger, version: str) -> str | None:
+    """The stream whose batch a version was registered for; None where the ledger knows none."""
+    streams = {task["model_version"]: task["stream"] for task in learned_tasks(ledger)}
+    return streams.get(version)
+
+
 def state_folder(settings: Settings, ledger: Ledger, version: str) -> Path:
     """Local folder of a version's learner state; downloaded where it is not on this machine.
 
@@ -45,6 +51,6 @@ def state_folder(settings: Settings, ledger: Ledger, version: str) -> Path:
             known = ledger.batch(task["batch"], task["stream"]).facts.get(STATE_FACT)
             if known and (Path(known) / "state.json").is_file():
                 return Path(known)
-    from cfcre.tracking.client import Tracker
+    from cfcre.operations.tracking_store import open_tracker
 
-    return Tracker(settings).state_path(version)
+    return open_tracker(settings).state_path(version)

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cfcre.data.files import write_json
-from cfcre.operations.events import EventWriter
 from cfcre.operations.owner import acting_owner
-from cfcre.operations.stages.common import inbox_cache, open_ledger, prepare_process, stage_settings
+from cfcre.operations.stages.common import begin, inbox_cache, open_ledger, stage_settings
 
 if TYPE_CHECKING:
     from cfcre.config import Settings
@@ -40,11 +39,9 @@ def run(*, stream: str, batch: str, settings: str, run: str, claimed: str) -> bo
         LedgerUnavailable: The ledger did not answer.
         StoreUnavailable: The object store did not answer.
     """
-    began = prepare_process(NAME)
+    clock, events = begin(NAME)
     options = stage_settings(settings)
     ledger = open_ledger(options)
-    events = EventWriter.from_environment()
-    events.write(NAME, "start")
     if not batch:
         _look_into_inbox(options, ledger, stream)
     claim = ledger.claim(
@@ -57,15 +54,15 @@ def run(*, stream: str, batch: str, settings: str, run: str, claimed: str) -> bo
         retry_backoff_seconds=options.ledger.retry_backoff_seconds,
     )
     if claim is None:
-        events.write(NAME, "end", seconds=began.seconds(), has_task=False)
+        events.write(NAME, "end", seconds=clock.seconds(), has_task=False)
         write_json(Path(claimed), {})
         return False
     ledger.advance(claim, "claimed", **{RUN_FACT: run})
-    ledger.record_stage(claim, NAME, began.seconds())
+    ledger.record_stage(claim, NAME, clock.seconds())
     events.write(
         NAME,
         "end",
-        seconds=began.seconds(),
+        seconds=clock.seconds(),
         has_task=True,
         task=claim.task,
         batch=claim.batch_hash,

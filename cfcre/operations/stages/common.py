@@ -28,11 +28,11 @@ __all__ = [
     "PAUSE_VARIABLE",
     "Clock",
     "Stage",
+    "begin",
     "inbox_cache",
     "last_loss",
     "one_line",
     "open_ledger",
-    "prepare_process",
     "stage",
     "stage_settings",
 ]
@@ -64,12 +64,14 @@ def _process_start() -> float:
         return time.time()
 
 
-def prepare_process(name: str) -> Clock:
-    """What every stage's process does first: logging to the run's log, and the tests' pause."""
+def begin(name: str) -> tuple[Clock, EventWriter]:
+    """What claim and settle, which have no claim to hold, do first instead of :func:`stage`."""
     clock = Clock()
     _log_to_stderr()
+    events = EventWriter.from_environment()
+    events.write(name, "start")
     _pause(name)
-    return clock
+    return clock, events
 
 
 def last_loss(losses: Sequence[Mapping[str, Any]]) -> dict[str, float]:

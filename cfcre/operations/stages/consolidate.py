@@ -44,5 +44,5 @@ def run(
             progress=running.progress,
         )
         write_json(Path(facts), result)
-        running.facts["steps"] = result["steps"]
+        running.facts.update(steps=result["steps"], work_seconds=result["seconds"])
         return {"steps": result["steps"], **last_loss(result["losses"])}

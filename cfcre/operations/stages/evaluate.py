@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from cfcre.operations.held_out import read_split
 from cfcre.operations.pictures import draw, report_path, write_task_report
 from cfcre.operations.stages.common import Stage, stage
 from cfcre.operations.stages.train_task import parent_version
-from cfcre.operations.states import learned_tasks, state_folder
+from cfcre.operations.states import state_folder, stream_of_version
 
 if TYPE_CHECKING:
     from cfcre.evaluation.scoring import TaskTestSet
@@ -53,6 +54,7 @@ def run(
         parent = parent_version(running)
         champion, foreign = _champion(running)
         tasks = read_json(Path(state) / "state.json")["tasks"]
+        began = time.perf_counter()
         judged = evaluate_candidate(
             Path(state),
             _test_sets(running, tasks),
@@ -61,6 +63,7 @@ def run(
             champion_version=champion,
             settings=running.settings,
         )
+        scored = time.perf_counter() - began
         evaluation = judged.evaluation
         verdict = judge(evaluation, running.settings.gate)
         decision, why = _decide(verdict, foreign)
@@ -84,6 +87,7 @@ def run(
             accuracy=evaluation["average_accuracy"],
             forgetting=evaluation["forgetting"],
             verdict=decision,
+            work_seconds=scored,
         )
         return decision, _numbers(evaluation)
 
@@ -93,9 +97,8 @@ def _champion(running: Stage) -> tuple[str | None, str | None]:
     version = running.claim.champion_version
     if version is None:
         return None, None
-    streams = {t["model_version"]: t["stream"] for t in learned_tasks(running.ledger)}
-    stream = streams.get(version, running.claim.stream)
-    return (version, None) if stream == running.claim.stream else (None, stream)
+    stream = stream_of_version(running.ledger, version)
+    return (version, None) if stream in (None, running.claim.stream) else (None, stream)
 
 
 def _decide(verdict: Verdict, foreign: str | None) -> tuple[str, str]:

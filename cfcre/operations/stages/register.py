@@ -17,6 +17,7 @@ from cfcre.operations.stages.common import Stage, stage
 from cfcre.operations.stages.evaluate import STATE_NAME, VERDICT_FILE, report_facts
 from cfcre.operations.stages.settle import RUN_ID_FACT
 from cfcre.operations.states import STATE_FACT
+from cfcre.operations.tracking_store import open_tracker
 
 if TYPE_CHECKING:
     from cfcre.tracking.client import Tracker
@@ -59,10 +60,8 @@ def run(
         LeaseLost: Another run owns the task now; nothing was registered.
     """
     with stage(NAME, claim, settings) as running:
-        from cfcre.tracking.client import Tracker
-
         task, state = running.claim, Path(evaluated) / STATE_NAME
-        tracker = Tracker(running.settings)
+        tracker = open_tracker(running.settings)
         checks = read_json(Path(figures) / VERDICT_FILE)
         evaluation = read_json(state / EVALUATION_FILE)
         run_id = tracker.open_run(

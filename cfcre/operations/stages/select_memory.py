@@ -40,5 +40,5 @@ def run(*, claim: str, settings: str, accepted: str, state: str, selected: str) 
             running.settings,
             progress=running.progress,
         )
-        running.facts["memory"] = facts["memory"]
+        running.facts.update(memory=facts["memory"], work_seconds=facts["seconds"])
         return {"memory": int(facts["memory"])}

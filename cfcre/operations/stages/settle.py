@@ -6,13 +6,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from cfcre.errors import CfcreError
-from cfcre.operations.events import EventWriter
 from cfcre.operations.stages.claim import RUN_FACT
 from cfcre.operations.stages.common import (
+    begin,
     inbox_cache,
     one_line,
     open_ledger,
-    prepare_process,
     stage_settings,
 )
 
@@ -42,10 +41,8 @@ def run(*, stream: str, batch: str, settings: str, run: str, state: str) -> None
     Raises:
         LedgerUnavailable: The ledger did not answer; the lease will run out instead.
     """
-    clock = prepare_process(NAME)
+    clock, events = begin(NAME)
     options = stage_settings(settings)
-    events = EventWriter.from_environment()
-    events.write(NAME, "start")
     log.info("the body of run %s ended as %s", run, state)
     outcome = settle_run(options, open_ledger(options), stream, run)
     if outcome is None:
@@ -81,10 +78,10 @@ def settle_run(settings: Settings, ledger: Ledger, stream: str, run: str) -> Out
 
 
 def _close_tracking_run(settings: Settings, run_id: str) -> None:
-    from cfcre.tracking.client import Tracker
+    from cfcre.operations.tracking_store import open_tracker
 
     try:
-        Tracker(settings).close_run(run_id, "FAILED")
+        open_tracker(settings).close_run(run_id, "FAILED")
     except CfcreError as problem:
         # The outcome is in the ledger; a run that still says "running" in MLflow is cosmetic.
         log.warning("the MLflow run %s could not be closed: %s", run_id, one_line(problem))

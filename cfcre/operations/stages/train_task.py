@@ -9,7 +9,7 @@ import cfcre
 from cfcre.data.files import read_examples, write_json
 from cfcre.operations.held_out import by_split
 from cfcre.operations.stages.common import Stage, last_loss, stage
-from cfcre.operations.states import state_folder
+from cfcre.operations.states import state_folder, stream_of_version
 
 __all__ = ["parent_version", "run"]
 
@@ -58,12 +58,17 @@ def run(
             progress=running.progress,
         )
         write_json(Path(facts), result)
-        running.facts["steps"] = result["steps"]
+        running.facts.update(steps=result["steps"], work_seconds=result["seconds"])
         return {"steps": result["steps"], **last_loss(result["losses"])}
 
 
 def parent_version(running: Stage) -> str | None:
     """The version that the task starts from, by ``stream.parent``; None for a fresh learner."""
-    if running.settings.stream.parent == "champion":
-        return running.claim.champion_version
-    return running.claim.parent_version
+    task = running.claim
+    if running.settings.stream.parent == "latest":
+        return task.parent_version
+    champion = task.champion_version
+    if champion is not None and stream_of_version(running.ledger, champion) != task.stream:
+        # Another stream's champion has learned other tasks: this stream goes on from its own.
+        return task.parent_version
+    return champion

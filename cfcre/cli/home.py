@@ -1,0 +1,62 @@
+"""What commands need of a home: the ledger, the store, one reconcile step."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cfcre.config import Settings
+    from cfcre.operations.ledger import Ledger
+    from cfcre.operations.reconciler import Launcher, ReconcileReport
+    from cfcre.operations.watch import Step
+
+__all__ = ["actor", "open_ledger", "reconcile_step"]
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger, with its tables."""
+    from cfcre.operations.ledger import Ledger
+
+    ledger = Ledger(settings.ledger_url, model=settings.tracking.registered_model)
+    ledger.create()
+    return ledger
+
+
+def reconcile_step(
+    settings: Settings, ledger: Ledger, launcher: Launcher, stream: str | None
+) -> Step:
+    """One reconcile step of this home, as :func:`cfcre.operations.watch.watch` takes it."""
+    from cfcre.intake.inbox import discover
+    from cfcre.intake.store import open_store
+    from cfcre.operations.reconciler import reconcile
+    from cfcre.operations.stages.common import inbox_cache
+    from cfcre.operations.tracking_store import open_tracker
+
+    store = open_store(settings)
+    cache = inbox_cache(settings)
+
+    def step(skip: frozenset[str]) -> ReconcileReport:
+        return reconcile(
+            settings=settings,
+            store=store,
+            ledger=ledger,
+            launcher=launcher,
+            stream=stream,
+            discover=lambda: discover(store, stream, settings=settings, cache=cache),
+            open_tracker=lambda: open_tracker(settings),
+            skip_streams=skip,
+        )
+
+    return step
+
+
+def actor() -> str:
+    """Who gives the command, for the ledger."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a number that has no name.
+        name = str(os.getuid())
+    return f"{name}@{os.uname().nodename}"

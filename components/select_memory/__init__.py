@@ -1,0 +1,1 @@
+"""Component ``select_memory``."""

@@ -1,0 +1,125 @@
+"""Pipeline ``continual-learning``: one relation batch becomes one task of its stream.
+
+``claim → ingest → validate → augment → train_task → select_memory → consolidate → evaluate →
+register`` inside the exit handler ``settle``. The same definition runs on a cluster, compiled to
+IR, and on one machine through ``kfp.local``.
+
+Parameters hold no secret: the settings that travel are :meth:`Settings.portable`; the connections
+(home, store, ledger, tracking) come from each component's environment.
+"""
+
+# No "from __future__ import annotations" here: kfp reads the annotations as types.
+from typing import Any
+
+from kfp import dsl, kubernetes
+
+from cfcre.config import PipelineSettings
+from cfcre_components.augment.component import augment
+from cfcre_components.claim.component import claim
+from cfcre_components.consolidate.component import consolidate
+from cfcre_components.evaluate.component import evaluate
+from cfcre_components.ingest.component import ingest
+from cfcre_components.register.component import register
+from cfcre_components.select_memory.component import select_memory
+from cfcre_components.settle.component import settle
+from cfcre_components.train_task.component import train_task
+from cfcre_components.validate.component import validate
+
+__all__ = ["PIPELINE_NAME", "build", "continual_learning"]
+
+PIPELINE_NAME = "continual-learning"
+
+
+def build(options: PipelineSettings) -> Any:
+    """The pipeline with an image, resources and GPU placement baked in.
+
+    Args:
+        options: Image, GPU and resource requests; they are fixed when the pipeline is compiled.
+
+    Returns:
+        A kfp pipeline with the parameters ``stream``, ``batch`` and ``settings``.
+    """
+
+    def prepare(task: dsl.PipelineTask, *, memory: str = "1Gi") -> dsl.PipelineTask:
+        # A cached claim would hand out a stale token; a cached training step another run's state.
+        task.set_caching_options(False)
+        task.set_container_image(options.image)
+        task.set_cpu_request("1").set_memory_request(memory)
+        return task
+
+    def prepare_training(task: dsl.PipelineTask) -> dsl.PipelineTask:
+        prepare(task, memory=options.train_memory).set_cpu_request(options.train_cpu)
+        if options.gpu_count:
+            task.set_accelerator_type(options.gpu_resource)
+            task.set_accelerator_limit(options.gpu_count)
+            for label, value in options.gpu_node_selector.items():
+                kubernetes.add_node_selector(task, label_key=label, label_value=value)
+            kubernetes.add_toleration(
+                task, key=options.gpu_toleration_key, operator="Exists", effect="NoSchedule"
+            )
+        return task
+
+    @dsl.pipeline(
+        name=PIPELINE_NAME,
+        description="Learns one relation batch, judges the result and registers it.",
+    )
+    def continual_learning(stream: str, batch: str = "", settings: str = "{}") -> None:
+        run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+        settled = settle(stream=stream, batch=batch, settings=settings, run=run)
+        prepare(settled)
+        with dsl.ExitHandler(settled, name="task"):
+            claimed = prepare(claim(stream=stream, batch=batch, settings=settings, run=run))
+            token = claimed.outputs["claimed"]
+            # Nothing to do is a normal end, so a schedule and an event may start the same pipeline.
+            with dsl.If(claimed.outputs["Output"] == True, name="has-task"):  # noqa: E712
+                raw = prepare(ingest(claim=token, settings=settings)).outputs["raw"]
+                validated = prepare(validate(claim=token, settings=settings, raw=raw), memory="4Gi")
+                rows = validated.outputs["accepted"]
+                augmented = prepare(augment(claim=token, settings=settings, accepted=rows))
+                trained = prepare_training(
+                    train_task(
+                        claim=token,
+                        settings=settings,
+                        accepted=rows,
+                        auxiliary=augmented.outputs["auxiliary"],
+                    )
+                )
+                selected = prepare(
+                    select_memory(
+                        claim=token,
+                        settings=settings,
+                        accepted=rows,
+                        state=trained.outputs["state"],
+                    ),
+                    memory=options.train_memory,
+                )
+                consolidated = prepare_training(
+                    consolidate(
+                        claim=token,
+                        settings=settings,
+                        accepted=rows,
+                        selected=selected.outputs["selected"],
+                    )
+                )
+                judged = prepare(
+                    evaluate(claim=token, settings=settings, state=consolidated.outputs["state"]),
+                    memory=options.train_memory,
+                )
+                prepare(
+                    register(
+                        claim=token,
+                        settings=settings,
+                        verdict=judged.outputs["Output"],
+                        accepted=rows,
+                        evaluated=judged.outputs["evaluated"],
+                        figures=judged.outputs["figures"],
+                        train_facts=trained.outputs["metrics"],
+                        consolidate_facts=consolidated.outputs["metrics"],
+                    ),
+                    memory="4Gi",
+                )
+
+    return continual_learning
+
+
+continual_learning = build(PipelineSettings())

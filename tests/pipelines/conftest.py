@@ -1,0 +1,53 @@
+"""One stream learned without a disturbance, shared by the tests that look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_pipeline import Home, make_home, write_batch
+
+BAD_ROWS = [
+    {"text": "ada wrote orion", "head": [0, 3], "tail": [10, 99], "relation": "owns"},
+    {"text": "ada wrote orion", "head": [0, 3], "relation": "owns"},
+    {"text": 7, "head": [0, 3], "tail": [10, 15], "relation": "owns"},
+]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A learned stream: its home, and the batch files it was made from."""
+
+    home: Home
+    files: list[Path]
+
+
+@pytest.fixture(scope="session")
+def batch_files(
+    tmp_path_factory: pytest.TempPathFactory, relation_rows: Callable[..., list[Any]]
+) -> list[Path]:
+    folder = tmp_path_factory.mktemp("batches")
+    first = relation_rows(["founded", "born in"], 30, seed=1)
+    second = relation_rows(["owns", "wrote"], 30, seed=2)
+    return [
+        write_batch(folder / "first.jsonl", first),
+        write_batch(folder / "second.jsonl", second, BAD_ROWS),
+    ]
+
+
+@pytest.fixture(scope="session")
+def learned_stream(
+    tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, batch_files: list[Path]
+) -> Stream:
+    """Two tasks and a batch that is rejected between them."""
+    home = make_home(tmp_path_factory.mktemp("learned") / "home", tiny_encoder)
+    few = home.path / "few.jsonl"
+    few.write_bytes(b"\n".join(batch_files[0].read_bytes().split(b"\n")[:5]) + b"\n")
+    home.run("submit", str(batch_files[0]), "--stream", "news")
+    home.run("submit", str(few), "--stream", "news")
+    home.run("submit", str(batch_files[1]), "--stream", "news")
+    home.run("watch", "--until-idle")
+    return Stream(home, batch_files)

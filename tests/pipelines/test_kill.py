@@ -1,0 +1,148 @@
+"""SIGKILL in every stage, of every process involved; then the stream is finished all the same."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pytest
+from local_pipeline import STAGES, Home, descendants, kill, make_home, running
+
+pytestmark = [pytest.mark.slow, pytest.mark.kill, pytest.mark.timeout(1500)]
+
+
+class Blow(NamedTuple):
+    """A SIGKILL: in which stage, to whom, and how many seconds after the stage's start."""
+
+    stage: str
+    victim: Literal["watcher", "component", "everything"]
+    after: float = 0.2
+
+
+# A killed component lets its run go on to the exit handler, so that "settle" comes next. "register"
+# is hit several times: what matters there is between which two of its steps the process dies.
+PLANS = {
+    1: [
+        Blow("claim", "watcher", 0.0),
+        Blow("claim", "everything", 0.4),
+        Blow("ingest", "component"),
+        Blow("settle", "watcher", 0.0),
+        Blow("validate", "everything"),
+        Blow("augment", "component"),
+        Blow("train_task", "watcher"),
+        Blow("select_memory", "everything"),
+        Blow("consolidate", "component"),
+        Blow("settle", "everything", 0.3),
+        Blow("evaluate", "watcher"),
+        Blow("register", "everything", 0.0),
+        Blow("register", "component", 2.0),
+        Blow("register", "watcher", 4.0),
+        Blow("settle", "component", 0.0),
+    ],
+    2: [
+        Blow("claim", "component", 0.2),
+        Blow("ingest", "everything"),
+        Blow("validate", "component"),
+        Blow("settle", "component", 0.0),
+        Blow("augment", "watcher"),
+        Blow("train_task", "component"),
+        Blow("select_memory", "watcher"),
+        Blow("consolidate", "everything"),
+        Blow("evaluate", "component"),
+        Blow("register", "watcher", 1.0),
+        Blow("register", "everything", 3.0),
+        Blow("register", "component", 5.0),
+        Blow("settle", "everything", 0.2),
+    ],
+}
+
+
+class Watcher:
+    """``cfcre watch --until-idle``, started again whenever it is gone and work may be left."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.process = home.start("watch", "--until-idle")
+
+    def strike(self, blow: Blow) -> bool:
+        """Kill when the stage starts; False when the stream is finished before it does."""
+        seen = self.home.starts(blow.stage)
+        if self.process.poll() is not None:
+            self.process = self.home.start("watch", "--until-idle")
+        while self.process.poll() is None:
+            if self.home.starts(blow.stage) > seen:
+                time.sleep(blow.after)
+                self._kill(blow.victim)
+                return True
+            time.sleep(0.02)
+        return False
+
+    def _kill(self, victim: str) -> None:
+        below = descendants(self.process.pid)
+        if victim == "component":
+            # Launcher, shell, component: the last is the one that works.
+            for pid in below[2:]:
+                kill(pid)
+            return
+        for pid in [self.process.pid, *(below if victim == "everything" else [])]:
+            kill(pid)
+        self.process.wait(timeout=60)
+
+    def finish(self) -> None:
+        """Let it go on in peace to the end."""
+        self.process.wait(timeout=500)
+        self.home.run("watch", "--until-idle")
+
+
+@pytest.mark.parametrize("task", [1, 2])
+def test_a_stream_survives_kills_in_every_stage(
+    task: int, tmp_path: Path, tiny_encoder: Path, learned_stream, record_property
+) -> None:
+    undisturbed = [t for t in learned_stream.home.tasks("news") if t["task"] is not None]
+    home = make_home(tmp_path / "home", tiny_encoder)
+    home.run("submit", str(learned_stream.files[0]), "--stream", "news")
+    if task == 2:
+        home.run("watch", "--until-idle")
+        home.run("submit", str(learned_stream.files[1]), "--stream", "news")
+    watcher = Watcher(home)
+    struck = [blow for blow in PLANS[task] if watcher.strike(blow)]
+    watcher.finish()
+    if task == 1:
+        home.run("submit", str(learned_stream.files[1]), "--stream", "news")
+        home.run("watch", "--until-idle")
+
+    record_property("kills", len(struck))
+    # A late blow to "register" may find the version registered, and the task settled with it.
+    assert {blow.stage for blow in struck} >= set(STAGES) - {"settle"}
+    tasks = home.tasks("news")
+    assert [t["task"] for t in tasks] == [1, 2], "no batch lost, none learned twice"
+    for found, expected in zip(tasks, undisturbed, strict=True):
+        assert found["batch"] == expected["batch"]
+        assert found["state"] == expected["state"]
+        assert found["accuracy"] == expected["accuracy"]
+        assert found["rows"] == expected["rows"]
+    versions = home.versions()
+    assert [v["task"] for v in versions] == [1, 2], "no version registered twice"
+    assert sorted(versions[1]["aliases"]) == ["challenger", "champion"]
+    inbox = home.path / "store" / "inbox"
+    assert not [p for p in inbox.rglob("*") if p.is_file()]
+
+
+def test_a_component_without_its_launcher_ends_by_itself(
+    tmp_path: Path, tiny_encoder: Path, batch_files: list[Path]
+) -> None:
+    home = make_home(tmp_path / "home", tiny_encoder)
+    home.environment["CFCRE_TEST_PAUSE"] = "augment=120"
+    home.run("submit", str(batch_files[0]), "--stream", "s")
+    watcher = home.start("watch", "--until-idle")
+    home.wait_for("augment", 0)
+    time.sleep(1.0)
+    launcher, *below = descendants(watcher.pid)
+    kill(watcher.pid)
+    kill(launcher)
+    watcher.wait(timeout=30)
+    end = time.monotonic() + 20
+    while time.monotonic() < end and running(below):
+        time.sleep(0.1)
+    assert running(below) == []
