@@ -141,11 +141,11 @@ class MethodSettings(_Section):
     iter2: int = Field(1, ge=0, description="Passes over M with L_R in a round.")
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(1e-4, gt=0, description="AdamW, encoder. Paper, BERT-base: 1e-5.")
-    head_learning_rate: float = Field(1e-3, gt=0, description="AdamW, relation embeddings and MLP.")
+    head_learning_rate: float = Field(3e-3, gt=0, description="AdamW, relation embeddings and MLP.")
     weight_decay: float = Field(1e-2, ge=0)
     gradient_clip: float = Field(10.0, gt=0, description="Largest gradient norm.")
     similarity_scale: float = Field(
-        10.0,
+        20.0,
         gt=0,
         description="Factor on the cosine in L_new, L_rp, L_fl and L_rs; 1 is the paper's text.",
     )
@@ -154,7 +154,7 @@ class MethodSettings(_Section):
     gamma1: float = Field(0.5, ge=0, description="Weight of L_fl in L_R.")
     gamma2: float = Field(0.5, ge=0, description="Weight of L_rs in L_R.")
     tau: float = Field(0.1, gt=0, description="Temperature of L_cl (eq. 5).")
-    alpha: float = Field(0.3, ge=0, description="Similarity margin of the set in eq. 8.")
+    alpha: float = Field(0.1, ge=0, description="Similarity margin of the set in eq. 8.")
     embedding_weight: float = Field(
         1 / 11,
         ge=0,
