@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -174,9 +175,21 @@ def stage(name: str, claim: str, settings: str) -> Iterator[Stage]:
         seconds = clock.seconds()
         ledger.record_stage(task, name, seconds)
         running.events.write(name, "end", seconds=seconds, **running.facts)
+        _leave_quickly()
     except BaseException as error:
         _record(running, error)
         raise
+
+
+def _leave_quickly() -> None:
+    """Spare the last garbage collection of a component's process.
+
+    Taking torch's and transformers' modules apart at exit takes seconds, and the process's memory
+    goes back to the system all the same. Only in a component: elsewhere the process lives on.
+    """
+    if os.environ.get("_KFP_RUNTIME") == "true":
+        gc.disable()
+        gc.freeze()
 
 
 def _record(running: Stage, error: BaseException) -> None:
