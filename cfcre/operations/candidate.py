@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from cfcre.config import Settings
 from cfcre.data.files import atomic_directory, read_json, write_json
-from cfcre.data.schema import RelationExample
 from cfcre.errors import DataError, StateError
 
 if TYPE_CHECKING:
@@ -30,12 +29,10 @@ class Judged:
     Attributes:
         evaluation: The document ``evaluation.json``.
         predictor: The candidate, loaded.
-        test: All held-out rows, task after task.
     """
 
     evaluation: dict[str, Any]
     predictor: Predictor
-    test: list[RelationExample]
 
 
 def previous_matrix(parent: Path | None) -> list[list[float]]:
@@ -91,7 +88,7 @@ def evaluate_candidate(
         previous_matrix(parent),
         champion_version=champion_version,
     )
-    return Judged(evaluation, predictor, [e for task in tests for e in task.examples])
+    return Judged(evaluation, predictor)
 
 
 def copy_state(source: Path, target: Path, evaluation: dict[str, Any]) -> None:
