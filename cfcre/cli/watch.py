@@ -47,17 +47,17 @@ def watch(
 
 
 def run_watch(common: Common, stream: str | None, mode: Mode, interval: float) -> None:
-    """Watch with a local launcher and show what happens."""
+    """Watch with the configured launcher and show what happens."""
     from cfcre.cli.home import open_ledger, reconcile_step
     from cfcre.cli.progress import Reporter
-    from cfcre.operations.local_run import LocalLauncher
+    from cfcre.operations.launchers import open_launcher
     from cfcre.operations.watch import watch as watch_loop
 
     settings = common.settings()
     settings.home.mkdir(parents=True, exist_ok=True)
     ledger = open_ledger(settings)
     reporter = Reporter(ledger)
-    launcher = LocalLauncher(
+    launcher = open_launcher(
         settings,
         on_start=reporter.on_start,
         on_event=reporter.on_event,
