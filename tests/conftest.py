@@ -18,6 +18,17 @@ for _name in ("CFCRE_HOME", "CFCRE_STORE", "CFCRE_LEDGER", "CFCRE_OWNER", "MLFLO
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the longest tests first: side by side, none is left over at the end."""
+    weight = {"kill": 2, "slow": 1}
+    heavy: dict[Path, int] = {}
+    for item in items:
+        marks = [weight.get(mark.name, 0) for mark in item.iter_markers()]
+        heavy[item.path] = max(heavy.get(item.path, 0), *marks, 0)
+    items.sort(key=lambda item: -heavy[item.path])
+
+
 _VERBS = {
     "founded": ["founded", "set up", "started"],
     "born in": ["was born in", "came into the world in", "is a native of"],
