@@ -90,9 +90,9 @@ def run_all(target: Callable[..., None], url: str, count: int) -> list[Any]:
     return results
 
 
-def test_eight_processes_create_and_record_at_once(ledger_url: str) -> None:
-    assert run_all(create_and_record, ledger_url, PROCESSES) == ["done"] * PROCESSES
-    pending = Ledger(ledger_url).status()["streams"][0]["pending"]
+def test_eight_processes_create_and_record_at_once(empty_url: str) -> None:
+    assert run_all(create_and_record, empty_url, PROCESSES) == ["done"] * PROCESSES
+    pending = Ledger(empty_url).status()["streams"][0]["pending"]
     count = 2 + 3 * PROCESSES
     assert [p["sequence"] for p in pending] == list(range(1, count + 1))
     assert len({p["batch"] for p in pending}) == count
