@@ -23,7 +23,7 @@ from cfcre.operations.ledger.tables import REVISION, REVISION_TABLE, models, str
 
 __all__ = ["Database", "insert_if_missing", "lock_model", "lock_stream"]
 
-_READ_REVISION = text(f"SELECT version_num FROM {REVISION_TABLE}")  # noqa: S608: a constant
+_READ_REVISION = text(f"SELECT version_num FROM {REVISION_TABLE}")  # noqa: S608
 _MIGRATION_SECONDS = 300.0
 
 
@@ -118,7 +118,7 @@ class Database:
             if found == REVISION:
                 return
             if not empty:
-                raise ConfigurationError(self.behind(found))
+                raise ConfigurationError(self._behind(found))
         self.migrate()
 
     def migrate(self) -> tuple[str | None, str]:
@@ -144,21 +144,21 @@ class Database:
                 upgrade(connection, found, self.safe_url)
         return found, REVISION
 
-    def behind(self, found: str | None) -> str:
-        """One line on a schema that is not the one this code needs."""
-        return (
-            f"the ledger {self.safe_url} is at revision {found or 'none'}, this version of cfcre "
-            f"needs {REVISION}; "
-            + (
-                "run 'cfcre migrate' as the owner of its tables"
-                if found is None or found < REVISION
-                else "a newer version migrated it; use that version or a newer one"
-            )
-        )
-
     def close(self) -> None:
         """Close pooled connections; the object stays usable."""
         self._engine.dispose()
+
+    def _behind(self, found: str | None) -> str:
+        place = f"the ledger {self.safe_url} is at revision {found or 'none'}"
+        if found is None or found < REVISION:
+            return (
+                f"{place}, this version of cfcre needs {REVISION}; back it up, then run "
+                "'cfcre migrate' as the owner of its tables"
+            )
+        return (
+            f"{place}, this version of cfcre knows {REVISION} and older ones: a newer version "
+            "migrated it; use that version or a newer one"
+        )
 
     def _empty(self) -> bool:
         with self.read() as connection:

@@ -44,9 +44,7 @@ def parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise ConfigurationError(
-            f"the ledger's URL is not a SQLAlchemy URL; {_ACCEPTED}"
-        ) from None
+        raise ConfigurationError(f"the ledger's URL is not a SQLAlchemy URL; {_ACCEPTED}") from None
     backend = parsed.get_backend_name()
     if backend not in _DRIVERS:
         raise ConfigurationError(f"the ledger can not be kept in {backend!r}; {_ACCEPTED}")

@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from cfcre.errors import ConfigurationError
 from cfcre.operations.ledger import claims as _claims
 from cfcre.operations.ledger import operator as _operator
 from cfcre.operations.ledger.database import Database, lock_stream
@@ -74,16 +73,13 @@ class LedgerBase:
         """
         return self._database.migrate()
 
-    def check_schema(self) -> str:
-        """The schema's revision, if it is the one that this code needs.
+    def schema(self) -> tuple[str | None, str]:
+        """The schema's revision, None where the ledger names none, and the one this code needs.
 
         Raises:
-            ConfigurationError: It is older or newer; the message says what to do.
+            LedgerUnavailable: The database did not answer.
         """
-        found = self._database.revision()
-        if found != REVISION:
-            raise ConfigurationError(self._database.behind(found))
-        return found
+        return self._database.revision(), REVISION
 
     def close(self) -> None:
         """Give pooled connections back; the object stays usable."""

@@ -47,9 +47,7 @@ def lock_schema(connection: Connection, timeout_seconds: float) -> None:
     limit = int(timeout_seconds * 1000)
     # A long step is no fault here. Waiting for a table's lock still has an end: behind the one who
     # waits, everybody else does.
-    connection.execute(
-        text(f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {limit}")
-    )
+    connection.execute(text(f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = {limit}"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
 

@@ -15,6 +15,7 @@ from cfcre.errors import CfcreError, ConfigurationError
 from cfcre.operations.ledger.tables import ACTIVE_STATES, LEARNED_STATES, SETTLED_STATES
 
 __all__ = [
+    "RUN_FACT",
     "Activity",
     "BatchRecord",
     "Claim",
@@ -23,7 +24,6 @@ __all__ = [
     "LiveClaim",
     "Outcome",
     "Promotion",
-    "RUN_FACT",
     "Recorded",
     "clean_json",
     "clean_text",

@@ -45,9 +45,7 @@ def _create_batches() -> None:
     op.create_table(
         "cfcre_batches",
         sa.Column("id", _id(), primary_key=True),
-        sa.Column(
-            "stream", sa.String(128), sa.ForeignKey("cfcre_streams.name"), nullable=False
-        ),
+        sa.Column("stream", sa.String(128), sa.ForeignKey("cfcre_streams.name"), nullable=False),
         sa.Column("batch_hash", sa.String(64), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("keys", sa.JSON(), nullable=False),
@@ -79,8 +77,7 @@ def _create_batches() -> None:
             "state = 'rejected' OR sequence IS NOT NULL", name="cfcre_sequence_given"
         ),
         sa.CheckConstraint(
-            "state NOT IN ('promoted', 'held') "
-            "OR (model_version IS NOT NULL AND task IS NOT NULL)",
+            "state NOT IN ('promoted', 'held') OR (model_version IS NOT NULL AND task IS NOT NULL)",
             name="cfcre_learned_registered",
         ),
     )
@@ -89,9 +86,7 @@ def _create_batches() -> None:
 def _create_claims() -> None:
     op.create_table(
         "cfcre_claims",
-        sa.Column(
-            "stream", sa.String(128), sa.ForeignKey("cfcre_streams.name"), primary_key=True
-        ),
+        sa.Column("stream", sa.String(128), sa.ForeignKey("cfcre_streams.name"), primary_key=True),
         sa.Column("token", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("batch_id", _id(), sa.ForeignKey("cfcre_batches.id"), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
