@@ -35,11 +35,10 @@ _OPTIONS = {
     "unix_socket_directories": "",
     "max_connections": "60",
     "shared_buffers": "32MB",
-    # Nothing here outlives the tests.
-    "fsync": "off",
-    "full_page_writes": "off",
     "log_min_messages": "fatal",
 }
+# Nothing here outlives the tests.
+_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 
 def find_binaries() -> Path | None:
@@ -62,10 +61,12 @@ class PostgresServer:
     Args:
         binaries: Folder with ``initdb`` and ``postgres``.
         folder: Empty folder; owned by the server's user.
+        durable: Whether a commit waits for the disk, as it does in production.
     """
 
-    def __init__(self, binaries: Path, folder: Path) -> None:
+    def __init__(self, binaries: Path, folder: Path, *, durable: bool = False) -> None:
         self.folder, self.data = folder, folder / "data"
+        self._options = _OPTIONS if durable else {**_OPTIONS, **_NOT_DURABLE}
         self._identity: dict[str, object] = {}
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
@@ -102,7 +103,8 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start and wait until it answers."""
-        options = [f"--{name}={value}" for name, value in {**_OPTIONS, "port": self.port}.items()]
+        options = [f"--{name}={value}" for name, value in self._options.items()]
+        options.append(f"--port={self.port}")
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self.binaries / "postgres", "-D", self.data, *options],
@@ -202,8 +204,12 @@ class Databases:
 
 
 @contextmanager
-def databases() -> Iterator[Databases | str]:
-    """A server's databases; or, as text, why there is none."""
+def databases(*, durable: bool = False) -> Iterator[Databases | str]:
+    """A server's databases; or, as text, why there is none.
+
+    Args:
+        durable: Whether a commit waits for the disk; a server given by its address decides itself.
+    """
     if os.environ.get(URL_VARIABLE):
         yield Databases(make_url(os.environ[URL_VARIABLE]), None, find_binaries())
         return
@@ -217,7 +223,7 @@ def databases() -> Iterator[Databases | str]:
     # Not below pytest's folder, which is closed to other users than its owner.
     folder = Path(tempfile.mkdtemp(prefix="cfcre-postgres-"))
     try:
-        server = PostgresServer(binaries, folder)
+        server = PostgresServer(binaries, folder, durable=durable)
         try:
             server.start()
             yield Databases(server.url, server, server.binaries)
