@@ -44,9 +44,7 @@ def migrate(common: Common, check: bool, wait: float) -> None:
     for state in states:
         click.echo(f"{state.name} {state.place}: {_seen(state)}")
     if not all(state.current for state in states):
-        raise CfcreError(
-            "a database is not at the revision this version needs: run 'cfcre migrate'"
-        )
+        raise CfcreError("a schema is not the one that this version needs: run 'cfcre migrate'")
 
 
 def _done(state: SchemaState) -> str:
