@@ -6,6 +6,7 @@ Postgres refuses to run as root, so there it runs as ``nobody``.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -150,14 +151,16 @@ class PostgresServer:
 
     def _reachable(self, binaries: Path) -> Path:
         """The binaries where the server's user may run them: root's home is closed to others."""
-        try:
-            command = [binaries / "postgres", "--version"]
+        command = [binaries / "postgres", "--version"]
+        with contextlib.suppress(PermissionError, subprocess.CalledProcessError):
             subprocess.run(command, check=True, capture_output=True, **self._identity)  # type: ignore[call-overload]
             return binaries
-        except PermissionError:
-            copy = self.folder / "install"
-            shutil.copytree(binaries.parent, copy, symlinks=True)
-            return copy / binaries.name
+        # The package, and beside it the libraries that its programs look for.
+        package = binaries.parents[1]
+        for folder in (package, package.with_name(f"{package.name}.libs")):
+            if folder.is_dir():
+                shutil.copytree(folder, self.folder / "install" / folder.name, symlinks=True)
+        return self.folder / "install" / binaries.relative_to(package.parent)
 
 
 def connect(url: URL | str) -> psycopg.Connection[tuple[object, ...]]:

@@ -339,3 +339,14 @@ def test_limits_of_the_url_win_and_none_stays_in_the_session(url: str) -> None:
     assert driver.execute("SHOW lock_timeout").fetchone() == ("0",)
     driver.rollback()
     ledger.close()
+
+
+def test_the_second_host_of_the_url_is_used_where_the_first_is_gone(url: str) -> None:
+    right = make_url(url)
+    hosts = ("127.0.0.1:1", f"{right.host}:{right.port}")
+    query = {"host": hosts, "target_session_attrs": "read-write"}
+    several = right._replace(host=None, port=None).set(query=query)
+    ledger = Ledger(several.render_as_string(hide_password=False))
+    ledger.create()
+    assert ledger.status() == {"streams": []}
+    ledger.close()

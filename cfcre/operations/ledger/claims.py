@@ -154,16 +154,16 @@ def make_claim(
         raise NotFoundError(
             f"no batch {batch_hash!r} in stream {stream!r}; 'cfcre status' lists the batches"
         )
-    if run is not None:
-        again = _claim_of_run(connection, stream, run)
+    held = live_claim_row(connection, stream)
+    if held is not None and run is not None:
+        again = _claim_of_run(connection, held, run)
         if again is not None and batch_hash in {None, again.batch_hash}:
             renew(connection, again, lease_seconds, now)
-            held = (claims.c.stream == stream) & (claims.c.token == again.token)
+            this = (claims.c.stream == stream) & (claims.c.token == again.token)
             # The process may be a new one; the old one's death must not end the claim.
-            connection.execute(update(claims).where(held).values(owner=owner.to_json()))
+            connection.execute(update(claims).where(this).values(owner=owner.to_json()))
             return again
-    recover(connection, stream, model=model, now=now)
-    if live_claim_row(connection, stream) is not None:
+    if held is not None and recover(connection, stream, model=model, now=now) is None:
         return None
     batch = next_batch(connection, stream)
     if batch is None or batch.sequence is None or not _ready(batch, now):
@@ -240,22 +240,20 @@ def _ready(batch: BatchRecord, now: datetime) -> bool:
 def _learned(connection: Connection, stream: str) -> tuple[int, str | None]:
     """How many tasks the stream has learned, and the model version of the newest."""
     this = (batches.c.stream == stream) & batches.c.state.in_(LEARNED_STATES)
-    count = connection.execute(select(func.count()).where(this)).scalar_one()
     newest = select(batches.c.model_version).where(this).order_by(batches.c.task.desc()).limit(1)
-    return count, connection.execute(newest).scalar_one_or_none()
+    count = select(func.count()).select_from(batches).where(this)
+    row = connection.execute(select(count.scalar_subquery(), newest.scalar_subquery())).one()
+    return row[0], row[1]
 
 
-def _claim_of_run(connection: Connection, stream: str, run: str) -> Claim | None:
+def _claim_of_run(connection: Connection, row: Row[Any], run: str) -> Claim | None:
     """The live claim, if that pipeline run made it and has done nothing with it yet."""
-    row = live_claim_row(connection, stream)
-    if row is None:
-        return None
     found = connection.execute(select(batches).where(batches.c.id == row.batch_id)).one()
     batch = BatchRecord.from_row(found)
     if batch.facts.get(RUN_FACT) != run or batch.state != "claimed" or batch.sequence is None:
         return None
     return Claim(
-        stream=stream,
+        stream=row.stream,
         batch_hash=batch.batch_hash,
         batch_name=batch.name,
         keys=batch.keys,
@@ -275,7 +273,6 @@ def _write(connection: Connection, claim: Claim, run: str | None, **values: Any)
         update(streams).where(streams.c.name == claim.stream).values(token=claim.token)
     )
     this = (batches.c.stream == claim.stream) & (batches.c.batch_hash == claim.batch_hash)
-    batch_id = connection.execute(select(batches.c.id).where(this)).scalar_one()
     connection.execute(
         update(batches)
         .where(this)
@@ -296,7 +293,7 @@ def _write(connection: Connection, claim: Claim, run: str | None, **values: Any)
         insert(claims).values(
             stream=claim.stream,
             token=claim.token,
-            batch_id=batch_id,
+            batch_id=select(batches.c.id).where(this).scalar_subquery(),
             attempt=claim.attempt,
             task=claim.task,
             run_name=claim.run_name,
