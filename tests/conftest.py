@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from postgres_server import Databases, databases
 
 # Set before torch, MLflow or Great Expectations are imported anywhere in the tests.
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
@@ -66,6 +68,23 @@ def sentence_rows(relations: list[str], count: int, seed: int = 0) -> list:
                 )
             )
     return rows
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Databases]:
+    """A running Postgres; skips, saying why, where there is none."""
+    with databases() as found:
+        if isinstance(found, str):
+            pytest.skip(found)
+        yield found
+
+
+@pytest.fixture
+def postgres_url(postgres: Databases) -> Iterator[str]:
+    """An empty Postgres database."""
+    url = postgres.create()
+    yield url
+    postgres.drop(url)
 
 
 @pytest.fixture(scope="session")
