@@ -7,6 +7,7 @@ from typing import Any
 from cfcre.operations.ledger.ledger_batches import BatchLedger
 from cfcre.operations.ledger.ledger_champion import ChampionLedger
 from cfcre.operations.ledger.ledger_runs import RunLedger
+from cfcre.operations.ledger.overview import StreamOverview, overview
 from cfcre.operations.ledger.status import ledger_status
 
 __all__ = ["Ledger"]
@@ -32,3 +33,8 @@ class Ledger(BatchLedger, RunLedger, ChampionLedger):
         """What ``cfcre status --json`` prints: every stream's tasks and waiting batches."""
         with self._database.read() as connection:
             return ledger_status(connection, self._clock(), stream)
+
+    def overview(self) -> list[StreamOverview]:
+        """Every stream at a glance, for metrics."""
+        with self._database.read() as connection:
+            return overview(connection)
