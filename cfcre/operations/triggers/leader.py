@@ -5,8 +5,8 @@ of any length between looking at the lease and acting can not be ruled out, so e
 does is idempotent or guarded by the claim's own fencing token.
 
 A leader counts its lease from the moment before it asked, by a clock that goes on while the machine
-sleeps, and gives itself up after four fifths of it. So it stops before another one starts, also when
-it can not reach the ledger any more.
+sleeps, and gives itself up after four fifths of it. So it stops before another one starts, also
+when it can not reach the ledger any more.
 """
 
 from __future__ import annotations
