@@ -11,8 +11,10 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from typing import TYPE_CHECKING, Protocol
 
 from cfcre.errors import CfcreError, DataError, LeadershipLost
@@ -57,7 +59,7 @@ class QueueReader:
         check: Raises :class:`LeadershipLost` when this watcher must not act.
         count: Told the outcome of each delivery: recorded, test, ignored, not_understood, error.
         wait_seconds: Long polling.
-        visibility_seconds: How long a message is hidden; renewed three times as often.
+        visibility_seconds: How long a message is hidden; renewed after a third of it.
         in_hand: Messages received before one look is taken for all of them.
     """
 
@@ -137,15 +139,19 @@ class QueueReader:
     def _receive(self) -> list[QueueMessage]:
         """The first messages, waited for, and those behind them, as long as there are some."""
         messages: list[QueueMessage] = []
-        wait = self._wait
-        while len(messages) < self._in_hand and not self._stopped.is_set():
+        wait, end = self._wait, float("inf")
+        # Not for longer than a third of the time for which the first ones are hidden: a queue that
+        # answers slowly would show them again, and count, before anything was done about them.
+        while (
+            len(messages) < self._in_hand and time.monotonic() < end and not self._stopped.is_set()
+        ):
             found = self._queue.receive(
                 most=self._in_hand - len(messages),
                 wait_seconds=wait,
                 visibility_seconds=self._visibility,
             )
             messages += found
-            wait = 0
+            wait, end = 0, min(end, time.monotonic() + self._visibility / 3)
             if not found:
                 break
         return messages
@@ -181,7 +187,7 @@ class QueueReader:
 
     def _answer(self, future: Future[int], in_hand: Sequence[QueueMessage]) -> None:
         while not self._stopped.is_set():
-            if wait([future], timeout=self._visibility / 3).done:
+            if wait_for([future], timeout=self._visibility / 3).done:
                 future.result()
                 return
             self._check()
