@@ -63,7 +63,7 @@ def reconcile_step(
 
 
 def record_step(settings: Settings, ledger: Ledger) -> Callable[[Look], int]:
-    """A function that records what lies in a part of the inbox and says how many were new."""
+    """A function that records what lies in a part of the inbox; it returns how many batches are new."""
     from cfcre.intake.store import open_store
     from cfcre.operations.reconciler import record_inbox
 
@@ -75,7 +75,7 @@ def record_step(settings: Settings, ledger: Ledger) -> Callable[[Look], int]:
         new = 0
         for stream in streams:
             report = record_inbox(settings=settings, store=store, ledger=ledger, stream=stream)
-            new += len(report.recorded) + len(report.rejected)
+            new += len(report.recorded)
         return new
 
     return record
