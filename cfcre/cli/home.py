@@ -63,7 +63,7 @@ def reconcile_step(
 
 
 def record_step(settings: Settings, ledger: Ledger) -> Callable[[Look], int]:
-    """A function that records what lies in a part of the inbox; it returns how many batches are new."""
+    """A function that records what lies in a part of the inbox, and returns how many are new."""
     from cfcre.intake.store import open_store
     from cfcre.operations.reconciler import record_inbox
 

@@ -148,13 +148,19 @@ def test_a_url_that_is_none(url: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_amazons_own_endpoint_and_region_come_from_the_url(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("sqs.eu-central-1.amazonaws.com", "eu-central-1"),
+        ("sqs.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ("vpce-0a1-b2.sqs.eu-west-1.vpce.amazonaws.com", "eu-west-1"),
+        ("queue.example.org", "us-east-1"),
+    ],
+)
+def test_endpoint_and_region_come_from_the_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, region: str
 ) -> None:
     s3_environment(monkeypatch, tmp_path)
-    queue = SqsQueue.open("https://sqs.eu-central-1.amazonaws.com/1/q", SETTINGS)
+    queue = SqsQueue.open(f"https://{host}/1/q", StoreSettings())
     meta = queue._client.meta
-    assert (meta.region_name, meta.endpoint_url) == (
-        "eu-central-1",
-        "https://sqs.eu-central-1.amazonaws.com",
-    )
+    assert (meta.region_name, meta.endpoint_url) == (region, f"https://{host}")

@@ -163,9 +163,10 @@ class Home:
         output = self.path / f"output-{len(self.watchers)}"
         ports = {name: free_port() for name in ("health", "webhook")}
         command = [sys.executable, str(Path(__file__).with_name("quick_watch.py")), "watch"]
-        command += ["--home", str(self.path), "--health-port", str(ports["health"])]
-        if "--no-webhook" not in options:
-            command += ["--webhook-port", str(ports["webhook"])]
+        command += ["--home", str(self.path)]
+        for name, port in ports.items():
+            if f"--no-{name}" not in options:
+                command += [f"--{name}-port", str(port)]
         environment = {
             **os.environ,
             "PYTHONPATH": str(Path(__file__).parent),
@@ -175,7 +176,7 @@ class Home:
         }
         with output.open("w") as stream:
             process = subprocess.Popen(
-                [*command, *(o for o in options if o != "--no-webhook")],
+                [*command, *(o for o in options if not o.startswith("--no-"))],
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 text=True,

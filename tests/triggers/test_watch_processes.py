@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from quick_world import batch
 
 pytestmark = [pytest.mark.server]
 
@@ -133,3 +134,45 @@ def test_a_plain_interval_needs_no_leases_nor_ports(home: Home, wait_for: WaitFo
     assert watcher.metric("cfcre_leader") == 1.0
     watcher.process.send_signal(signal.SIGINT)
     assert watcher.process.wait(timeout=30) == 130
+
+
+def test_a_queue_wakes_the_watcher(home: Home, aws: Any, wait_for: WaitFor) -> None:
+    """An object in the bucket, its event in the queue, a task learned; the interval is an hour."""
+    where = ("--store", f"s3://{aws.bucket}/p", "--endpoint-url", aws.endpoint)
+    where += ("--set", "store.region=us-east-1", "--set", "trigger.sqs_wait_seconds=1")
+    watcher = home.start(
+        "--interval", "3600", "--leader-election", "--sqs-queue-url", aws.queue, *where,
+        "--no-webhook",
+    )  # fmt: skip
+    wait_for(lambda: watcher.metric("cfcre_last_reconcile_timestamp_seconds"))
+    aws.sqs.send_message(QueueUrl=aws.queue, MessageBody="junk")
+    aws.s3.put_object(Bucket=aws.bucket, Key="p/inbox/s/1.jsonl", Body=batch(1))
+    wait_for(lambda: home.states("s") == {"1.jsonl": "held"})
+    wait_for(lambda: aws.count(aws.queue) == (0, 0))
+    wait_for(lambda: aws.count(aws.dead) == (1, 0))
+    events = "cfcre_trigger_events_total"
+    assert watcher.metric(f'{events}{{outcome="recorded",source="sqs"}}') >= 1.0
+    assert watcher.metric(f'{events}{{outcome="not_understood",source="sqs"}}') == 3.0
+
+
+def test_what_can_not_work_is_said_at_once(home: Home, aws: Any) -> None:
+    bare = aws.sqs.create_queue(QueueName=f"{aws.bucket}-bare")["QueueUrl"]
+    watchers = [
+        (home.start("--interval", "1", "--sqs-queue-url", bare), 2, "RedrivePolicy"),
+        (home.start("--once"), 2, "--health-port and --webhook-port: only together with"),
+        (home.start("--interval", "1", "--health-port", "99999"), 2, "99999"),
+    ]
+    for watcher, code, said in watchers:
+        assert watcher.process.wait(timeout=60) == code
+        assert said in watcher.said() and "Traceback" not in watcher.said()
+
+
+def test_a_queue_in_the_settings_does_not_disturb_a_scheduled_look(
+    home: Home, wait_for: WaitFor
+) -> None:
+    """The CronJob has the Deployment's configuration file."""
+    (home.path / "config.yaml").write_text("trigger: {sqs_queue_url: 'http://127.0.0.1:9/1/q'}\n")
+    home.drop("s", 1)
+    watcher = home.start("--once", "--no-webhook", "--no-health")
+    assert watcher.process.wait(timeout=60) == 0
+    assert home.states("s") == {"1.jsonl": "held"}

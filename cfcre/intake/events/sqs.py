@@ -9,6 +9,7 @@ without one is therefore refused.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ __all__ = ["QueueMessage", "SqsQueue"]
 
 _BATCH = 10  # SQS's own limit for one call
 _LONGEST_POLL = 20
+_PUBLIC_HOST = re.compile(r"sqs\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
+_PRIVATE_HOST = re.compile(r"[a-z0-9-]+\.sqs\.(?P<region>[a-z0-9-]+)\.vpce\.amazonaws\.com(\.cn)?")
+_ANY_REGION = "us-east-1"  # signatures name one, whether a server knows regions or not
 _MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _REFUSED = {
     "AccessDenied",
@@ -87,18 +91,21 @@ class SqsQueue:
                 "the queue's URL must be http(s)://HOST/ACCOUNT/NAME, without credentials; "
                 "boto3 reads those from the environment or its profile"
             )
-        amazon = host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
-        labels = host.split(".")
-        region = labels[1] if amazon and labels[0] == "sqs" else settings.region
+        public = _PUBLIC_HOST.fullmatch(host)
+        inside = _PRIVATE_HOST.fullmatch(host)
         config = Config(
             connect_timeout=settings.connect_timeout_seconds,
             read_timeout=max(settings.read_timeout_seconds, _LONGEST_POLL + 10),
             retries={"mode": "standard", "max_attempts": 2},
         )
         try:
-            client = boto3.session.Session().client(
+            session = boto3.session.Session()
+            region = settings.region or session.region_name or _ANY_REGION
+            if known := public or inside:
+                region = known["region"]
+            client = session.client(
                 "sqs",
-                endpoint_url=None if amazon else f"{parts.scheme}://{parts.netloc}",
+                endpoint_url=None if public else f"{parts.scheme}://{parts.netloc}",
                 region_name=region,
                 config=config,
             )

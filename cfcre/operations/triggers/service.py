@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import threading
@@ -181,9 +182,18 @@ def _elector(
     on_change: Callable[[], None],
 ) -> Elector:
     # Watchers of different streams do not stand in each other's way.
-    name = f"watch:{options.stream}" if options.stream else "watch"
+    name = _lease_name(options.stream)
     seconds = settings.trigger.leader_lease_seconds
     return Elector(leases, name, holder_name(), seconds, on_change=on_change)
+
+
+def _lease_name(stream: str | None) -> str:
+    # The ledger takes names of 128 characters, which a stream's name may have by itself.
+    if stream is None:
+        return "watch"
+    if len(stream) <= 100:
+        return f"watch:{stream}"
+    return f"watch:sha256:{hashlib.sha256(stream.encode()).hexdigest()}"
 
 
 def _serve(service: Service, stack: ExitStack, server: HttpServer) -> None:
