@@ -181,7 +181,8 @@ def record_inbox(
 ) -> ReconcileReport:
     """Take the first part of :func:`reconcile` alone: the ledger gets what lies in the inbox.
 
-    It starts nothing, so any process may take it at any time, beside a run that lasts for hours.
+    It starts nothing and moves nothing, so any process may take it at any time, beside a run that
+    lasts for hours.
 
     Args:
         settings: Settings of the home.
@@ -202,7 +203,7 @@ def record_inbox(
     report = ReconcileReport()
     found = sorted((discover or _inbox(store, stream, settings))(), key=_order)
     for pending in found:
-        _record(store, ledger, pending, found, report)
+        _record(None, ledger, pending, found, report)
     return report
 
 
@@ -238,7 +239,7 @@ def _order(pending: Discovered) -> tuple[str, bool, int, str, str]:
 
 
 def _record(
-    store: MovingStore,
+    store: MovingStore | None,
     ledger: Ledger,
     pending: Discovered,
     found: Sequence[Discovered],
@@ -273,7 +274,8 @@ def _record(
         if result.batch.state == "rejected" and not result.duplicate:
             report.rejected.append(result.batch)
     if result.duplicate:
-        place_duplicate(store, result.batch, pending.keys)
+        if store is not None:
+            place_duplicate(store, result.batch, pending.keys)
         if pending.keys:
             report.duplicates.append(result.batch)
     elif result.new and problem is None:

@@ -259,5 +259,8 @@ def test_recording_alone_starts_and_moves_nothing(world: World, ledger: Ledger) 
     assert not (again.recorded or again.duplicates)
     world.step()
     assert world.learned == [("s", "one")]
+    world.drop("s/copy", "one")
+    assert [b.batch_hash for b in record().duplicates] == [one]
+    assert "inbox/s/copy" in world.store.objects  # moving it is left to whoever reconciles
     with pytest.raises(ConfigurationError):
         record_inbox(settings=Settings(), store=world.store, ledger=ledger, stream="../s")
