@@ -35,6 +35,7 @@ __all__ = [
     "StoreSettings",
     "StreamSettings",
     "TrackingSettings",
+    "TriggerSettings",
     "load_settings",
 ]
 
@@ -252,6 +253,41 @@ class PipelineSettings(_Section):
     keep_runs: int = Field(5, ge=0, description="Finished local run folders kept for debugging.")
 
 
+class TriggerSettings(_Section):
+    """What wakes ``cfcre watch --interval`` beside the interval; docs/triggers.md."""
+
+    sqs_queue_url: str | None = Field(
+        None, description="Queue of storage events; only 'cfcre watch --interval' reads it."
+    )
+    sqs_wait_seconds: int = Field(20, ge=0, le=20, description="Long polling: wait for a message.")
+    sqs_visibility_seconds: int = Field(
+        120, ge=6, le=43_200, description="A received message is hidden so long; then renewed."
+    )
+    sqs_messages_in_hand: int = Field(
+        500, ge=1, le=5_000, description="Messages received before the inbox is looked at once."
+    )
+    leader_lease_seconds: float = Field(
+        30.0, ge=1, description="A standby takes over when the leader was silent for so long."
+    )
+    webhook_max_body_bytes: int = Field(1_048_576, ge=1_024, le=67_108_864)
+    webhook_max_connections: int = Field(64, ge=1, le=1_000)
+    webhook_body_seconds: float = Field(
+        10.0, gt=0, description="A request must have arrived whole within so long."
+    )
+    webhook_answer_seconds: float = Field(
+        20.0, gt=0, description="503 when the ledger has not got the batches within so long."
+    )
+    webhook_replay_seconds: float = Field(
+        300.0, gt=0, description="A signature whose time differs by more is refused."
+    )
+    launch_seconds: float = Field(
+        300.0, gt=0, description="Unhealthy when starting a run takes longer and nothing runs."
+    )
+    stalled_after_seconds: float = Field(
+        900.0, gt=0, description="Unhealthy when one step takes longer, the run itself not counted."
+    )
+
+
 class Settings(_Section):
     """All settings of one home."""
 
@@ -269,6 +305,7 @@ class Settings(_Section):
     compute: ComputeSettings = ComputeSettings()
     stream: StreamSettings = StreamSettings()
     pipeline: PipelineSettings = PipelineSettings()
+    trigger: TriggerSettings = TriggerSettings()
 
     @property
     def store_url(self) -> str:

@@ -12,7 +12,9 @@
     └── RetryableError            exit 75  something outside failed; the same call may succeed later
         ├── StoreUnavailable
         ├── LedgerUnavailable
-        └── TrackingUnavailable
+        ├── TrackingUnavailable
+        ├── QueueUnavailable
+        └── LeadershipLost     another watcher leads now, or nobody can tell
 
 The exit code is the contract with schedulers: 75 (``EX_TEMPFAIL``) means "retry", any other
 non-zero code means "do not". An error in the user's data is never reported as a framework error.
@@ -29,9 +31,11 @@ __all__ = [
     "CfcreError",
     "ConfigurationError",
     "DataError",
+    "LeadershipLost",
     "LeaseLost",
     "LedgerUnavailable",
     "NotFoundError",
+    "QueueUnavailable",
     "RetryableError",
     "StateError",
     "StoreUnavailable",
@@ -107,3 +111,11 @@ class LedgerUnavailable(RetryableError):
 
 class TrackingUnavailable(RetryableError):
     """The MLflow tracking server did not answer."""
+
+
+class QueueUnavailable(RetryableError):
+    """The queue of storage events did not answer."""
+
+
+class LeadershipLost(RetryableError):
+    """This watcher's leader lease ended; another one acts now, or will."""

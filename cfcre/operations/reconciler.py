@@ -19,7 +19,14 @@ from cfcre.operations.ledger import Activity, BatchRecord, Ledger, Outcome
 from cfcre.operations.placement import MovingStore, place, place_duplicate
 from cfcre.operations.promotion import AliasTracker, reconcile_alias
 
-__all__ = ["Discover", "Discovered", "Launcher", "ReconcileReport", "reconcile"]
+__all__ = [
+    "Discover",
+    "Discovered",
+    "Launcher",
+    "ReconcileReport",
+    "reconcile",
+    "record_inbox",
+]
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +61,9 @@ class Launcher(Protocol):
 
     def launch(self, stream: str, batch_hash: str) -> None:
         """Start a run for a batch. An embedded launcher returns when the run has ended.
+
+        Another one returns when the run is asked for; until that run has claimed the batch, the
+        launcher may be asked for it again and must not start a second one.
 
         The run claims the batch itself, so a run too many finds nothing to do. A run's own failure
         is in the ledger and is not raised; what is raised is a failure to start.
@@ -112,6 +122,7 @@ def reconcile(
     discover: Discover | None = None,
     open_tracker: Callable[[], AliasTracker] | None = None,
     skip_streams: frozenset[str] = frozenset(),
+    check: Callable[[], None] = lambda: None,
 ) -> ReconcileReport:
     """Take one idempotent step.
 
@@ -125,28 +136,30 @@ def reconcile(
         open_tracker: Opens the model registry; called only where the champion's alias may not
             follow the ledger.
         skip_streams: Streams for which no run is started.
+        check: Called before each part; what it raises ends the step there, with nothing half done.
 
     Raises:
         ConfigurationError: ``stream`` is no valid name.
         StoreUnavailable: The object store did not answer.
         LedgerUnavailable: The ledger did not answer.
     """
-    if stream is not None and not NAME.fullmatch(stream):
-        raise ConfigurationError(
-            f"stream {stream!r} is no name of a stream: use 1 to 128 letters, digits, '.', '_' "
-            "and '-', the first a letter or digit"
-        )
+    _check_stream(stream)
     find = discover or _inbox(store, stream, settings)
     report = ReconcileReport()
+    check()
     found = sorted(find(), key=_order)
     for pending in found:
+        check()
         _record(store, ledger, pending, found, report)
+    check()
     names = [activity.stream for activity in ledger.activity(stream)]
     _recover(ledger, names, report)
     _place(store, ledger, stream, report, found)
     for activity in ledger.activity(stream):
         if activity.claimable and activity.stream not in skip_streams:
+            check()
             _launch(launcher, activity.stream, activity.claimable, report)
+    check()
     if report.launched:
         # Where the launcher waits for its run, the task is over now, or its process is dead.
         _recover(ledger, names, report)
@@ -156,6 +169,50 @@ def reconcile(
         report.alias_moved = reconcile_alias(ledger, open_tracker())
     report.activity = ledger.activity(stream)
     return report
+
+
+def record_inbox(
+    *,
+    settings: Settings,
+    store: Any,
+    ledger: Ledger,
+    stream: str | None = None,
+    discover: Discover | None = None,
+) -> ReconcileReport:
+    """Take the first part of :func:`reconcile` alone: the ledger gets what lies in the inbox.
+
+    It starts nothing and moves nothing, so any process may take it at any time, beside a run that
+    lasts for hours.
+
+    Args:
+        settings: Settings of the home.
+        store: The object store.
+        ledger: The ledger, with its tables.
+        stream: Only this stream.
+        discover: Lists the inbox; default ``cfcre.intake.inbox.discover`` over the store.
+
+    Returns:
+        ``recorded``, ``rejected`` and ``duplicates`` of the report are set.
+
+    Raises:
+        ConfigurationError: ``stream`` is no valid name.
+        StoreUnavailable: The object store did not answer.
+        LedgerUnavailable: The ledger did not answer.
+    """
+    _check_stream(stream)
+    report = ReconcileReport()
+    found = sorted((discover or _inbox(store, stream, settings))(), key=_order)
+    for pending in found:
+        _record(None, ledger, pending, found, report)
+    return report
+
+
+def _check_stream(stream: str | None) -> None:
+    if stream is not None and not NAME.fullmatch(stream):
+        raise ConfigurationError(
+            f"stream {stream!r} is no name of a stream: use 1 to 128 letters, digits, '.', '_' "
+            "and '-', the first a letter or digit"
+        )
 
 
 def _inbox(store: Any, stream: str | None, settings: Settings) -> Discover:
@@ -182,7 +239,7 @@ def _order(pending: Discovered) -> tuple[str, bool, int, str, str]:
 
 
 def _record(
-    store: MovingStore,
+    store: MovingStore | None,
     ledger: Ledger,
     pending: Discovered,
     found: Sequence[Discovered],
@@ -217,7 +274,8 @@ def _record(
         if result.batch.state == "rejected" and not result.duplicate:
             report.rejected.append(result.batch)
     if result.duplicate:
-        place_duplicate(store, result.batch, pending.keys)
+        if store is not None:
+            place_duplicate(store, result.batch, pending.keys)
         if pending.keys:
             report.duplicates.append(result.batch)
     elif result.new and problem is None:

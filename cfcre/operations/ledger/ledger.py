@@ -8,6 +8,7 @@ from cfcre.operations.ledger.ledger_batches import BatchLedger
 from cfcre.operations.ledger.ledger_champion import ChampionLedger
 from cfcre.operations.ledger.ledger_leaders import LeaderLedger
 from cfcre.operations.ledger.ledger_runs import RunLedger
+from cfcre.operations.ledger.overview import StreamOverview, overview
 from cfcre.operations.ledger.status import ledger_status
 
 if TYPE_CHECKING:
@@ -49,3 +50,8 @@ class Ledger(BatchLedger, RunLedger, ChampionLedger, LeaderLedger):
         """What ``cfcre status --json`` prints: every stream's tasks and waiting batches."""
         with self._database.read() as connection:
             return ledger_status(connection, self._clock(), stream)
+
+    def overview(self) -> list[StreamOverview]:
+        """Every stream at a glance, for metrics."""
+        with self._database.read() as connection:
+            return overview(connection)
