@@ -12,7 +12,8 @@
     └── RetryableError            exit 75  something outside failed; the same call may succeed later
         ├── StoreUnavailable
         ├── LedgerUnavailable
-        └── TrackingUnavailable
+        ├── TrackingUnavailable
+        └── KubeflowUnavailable
 
 The exit code is the contract with schedulers: 75 (``EX_TEMPFAIL``) means "retry", any other
 non-zero code means "do not". An error in the user's data is never reported as a framework error.
@@ -29,6 +30,7 @@ __all__ = [
     "CfcreError",
     "ConfigurationError",
     "DataError",
+    "KubeflowUnavailable",
     "LeaseLost",
     "LedgerUnavailable",
     "NotFoundError",
@@ -107,3 +109,7 @@ class LedgerUnavailable(RetryableError):
 
 class TrackingUnavailable(RetryableError):
     """The MLflow tracking server did not answer."""
+
+
+class KubeflowUnavailable(RetryableError):
+    """The Kubeflow Pipelines API did not answer, or answered with a server error."""

@@ -39,7 +39,8 @@ def watch(
             ``stop`` and survives services that do not answer for a while.
         stop: Set to end after the current step.
         interval_seconds: Pause between steps of ``interval`` that found nothing to do.
-        poll_seconds: Pause between steps while something is waited for.
+        poll_seconds: Pause between steps while something is waited for; longer where the report
+            says that runs go on elsewhere.
         max_launch_errors: So many failures to start a run in a row give a stream up; not in
             ``interval``.
         on_report: Told what each step did.
@@ -71,7 +72,7 @@ def watch(
             continue
         if on_report:
             on_report(report)
-        for stream, _ in report.launched:
+        for stream, _ in [*report.launched, *report.under_way]:
             failures.pop(stream, None)
             errors.pop(stream, None)
         failures.update(report.launch_errors.keys())
@@ -80,12 +81,15 @@ def watch(
             break
         if report.launched:
             continue
+        pause = max(poll_seconds, report.poll_seconds or 0.0)
         if mode == "interval":
-            stop.wait(poll_seconds if not report.idle else interval_seconds)
+            # Runs that go on elsewhere are no reason to look less often than asked.
+            busy = pause if report.poll_seconds is None else min(pause, interval_seconds)
+            stop.wait(interval_seconds if report.idle else busy)
         elif _nothing_left(report, given_up):
             break
         else:
-            stop.wait(poll_seconds)
+            stop.wait(pause)
     needed = 1 if mode == "once" else max_launch_errors
     final = {name: error for name, error in errors.items() if failures[name] >= needed}
     if final and mode != "interval":

@@ -27,6 +27,7 @@ from cfcre.operations.owner import Owner
 
 __all__ = [
     "activity",
+    "claim_of_row",
     "live_claim_row",
     "make_claim",
     "next_batch",
@@ -41,6 +42,25 @@ def live_claim_row(connection: Connection, stream: str) -> Row[Any] | None:
     """The claim that holds the stream, or None."""
     query = select(claims).where(claims.c.stream == stream, claims.c.ended_at.is_(None))
     return connection.execute(query).first()
+
+
+def claim_of_row(connection: Connection, row: Row[Any]) -> Claim:
+    """The claim that a row was written for."""
+    found = connection.execute(select(batches).where(batches.c.id == row.batch_id)).one()
+    return Claim(
+        stream=row.stream,
+        batch_hash=found.batch_hash,
+        batch_name=found.name,
+        keys=tuple(found.keys),
+        manifest_key=found.manifest_key,
+        sequence=found.sequence,
+        task=row.task,
+        attempt=row.attempt,
+        token=row.token,
+        run_name=row.run_name,
+        parent_version=row.parent_version,
+        champion_version=row.champion_version,
+    )
 
 
 def verify(connection: Connection, claim: Claim) -> Row[Any]:

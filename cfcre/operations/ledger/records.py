@@ -16,6 +16,7 @@ from cfcre.operations.ledger.tables import ACTIVE_STATES, LEARNED_STATES, SETTLE
 
 __all__ = [
     "Activity",
+    "AttemptError",
     "BatchRecord",
     "Claim",
     "Ending",
@@ -157,6 +158,15 @@ class Claim:
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(f"this is not a claim: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class AttemptError:
+    """Why an attempt fails, as its stage recorded it."""
+
+    stage: str
+    message: str
+    retryable: bool
 
 
 @dataclass(frozen=True)

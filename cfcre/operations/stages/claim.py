@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from cfcre.data.files import write_json
 from cfcre.operations.owner import acting_owner
 from cfcre.operations.stages.common import begin, inbox_cache, open_ledger, stage_settings
+from cfcre.operations.stages.retrying import retrying
 
 if TYPE_CHECKING:
     from cfcre.config import Settings
-    from cfcre.operations.ledger import Ledger
+    from cfcre.operations.ledger import Claim, Ledger
 
 __all__ = ["RUN_FACT", "run"]
 
@@ -22,6 +23,7 @@ RUN_FACT = "pipeline_run"
 """Fact of the ledger by which the exit handler, which gets no outputs, finds its run's claim."""
 
 
+@retrying
 def run(*, stream: str, batch: str, settings: str, run: str, claimed: str) -> bool:
     """Claim a batch for this pipeline run; nothing to do is a normal result.
 
@@ -54,6 +56,8 @@ def run(*, stream: str, batch: str, settings: str, run: str, claimed: str) -> bo
         retry_backoff_seconds=options.ledger.retry_backoff_seconds,
     )
     if claim is None:
+        claim = _resumed(options, ledger, stream, run)
+    if claim is None:
         events.write(NAME, "end", seconds=clock.seconds(), has_task=False)
         write_json(Path(claimed), {})
         return False
@@ -75,11 +79,25 @@ def run(*, stream: str, batch: str, settings: str, run: str, claimed: str) -> bo
     return True
 
 
+def _resumed(settings: Settings, ledger: Ledger, stream: str, run: str) -> Claim | None:
+    """The claim of an earlier try of this very step, whose answer was lost or whose pod died."""
+    live = ledger.live_claim(stream)
+    held = ledger.held_claim(stream)
+    if live is None or held is None or live.token != held.token:
+        return None
+    known = ledger.batch(held.batch_hash, stream).facts.get(RUN_FACT)
+    if known != run and (known is not None or live.owner != acting_owner().to_json()):
+        return None
+    ledger.renew(held, settings.ledger.lease_seconds)
+    return held
+
+
 class _NoLauncher:
     """The run is there already: it is this one."""
 
-    def launch(self, stream: str, batch_hash: str) -> None:
+    def launch(self, stream: str, batch_hash: str) -> bool:
         """Start nothing."""
+        return False
 
 
 def _look_into_inbox(settings: Settings, ledger: Ledger, stream: str) -> None:
