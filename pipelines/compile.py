@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
+from google.protobuf import json_format
 from kfp import compiler
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
@@ -73,7 +73,8 @@ def pipeline_package(settings: Settings) -> dict[str, Any]:
     Returns:
         ``{"pipeline_spec": …, "platform_spec": …}``.
     """
-    with tempfile.TemporaryDirectory(prefix="cfcre-compile-") as folder:
-        file = compile_pipeline(Path(folder) / "pipeline.yaml", settings)
-        spec, platform = yaml.safe_load_all(file.read_text(encoding="utf-8"))
-    return {"pipeline_spec": spec, "platform_spec": platform}
+    pipeline = build(settings.pipeline, settings.kubeflow)
+    return {
+        "pipeline_spec": json_format.MessageToDict(pipeline.pipeline_spec),
+        "platform_spec": json_format.MessageToDict(pipeline.platform_spec),
+    }
