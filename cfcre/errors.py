@@ -13,6 +13,7 @@
         ├── StoreUnavailable
         ├── LedgerUnavailable
         ├── TrackingUnavailable
+        ├── KubeflowUnavailable
         ├── QueueUnavailable
         └── LeadershipLost     another watcher leads now, or nobody can tell
 
@@ -31,6 +32,7 @@ __all__ = [
     "CfcreError",
     "ConfigurationError",
     "DataError",
+    "KubeflowUnavailable",
     "LeadershipLost",
     "LeaseLost",
     "LedgerUnavailable",
@@ -111,6 +113,10 @@ class LedgerUnavailable(RetryableError):
 
 class TrackingUnavailable(RetryableError):
     """The MLflow tracking server did not answer."""
+
+
+class KubeflowUnavailable(RetryableError):
+    """The Kubeflow Pipelines API did not answer, or answered with a server error."""
 
 
 class QueueUnavailable(RetryableError):

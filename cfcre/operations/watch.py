@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ Mode = Literal["once", "until_idle", "interval"]
 Step = Callable[[frozenset[str]], ReconcileReport]
 """Takes the streams for which no run is to be started; see ``reconcile(skip_streams=…)``."""
 
-_LONGEST_PATIENCE = 60.0
 _STANDBY_SECONDS = 5.0
 
 
@@ -67,7 +65,6 @@ def watch(
     max_launch_errors: int = 3,
     on_report: Callable[[ReconcileReport], None] | None = None,
     hooks: Hooks | None = None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> ReconcileReport | None:
     """Repeat a step.
 
@@ -78,12 +75,12 @@ def watch(
             ``stop`` and survives services that do not answer for a while.
         stop: Set to end after the current step.
         interval_seconds: Longest pause between steps of ``interval``.
-        poll_seconds: Pause between steps while something is waited for.
+        poll_seconds: Pause between steps while something is waited for; longer where the report
+            says that runs go on elsewhere.
         max_launch_errors: So many failures to start a run in a row give a stream up; not in
             ``interval``.
         on_report: Told what each step did.
         hooks: What surrounds the loop of ``interval``.
-        clock: Seconds; replaced in tests.
 
     Returns:
         The last step's report; None when ``stop`` was set before the first.
@@ -97,7 +94,6 @@ def watch(
     pause = hooks.wake or stop
     failures: Counter[str] = Counter()
     errors: dict[str, Exception] = {}
-    asked = _Asked(2 * poll_seconds, clock)
     report: ReconcileReport | None = None
     while not stop.is_set():
         hooks.on_turn()
@@ -112,7 +108,7 @@ def watch(
             else frozenset[str]()
         )
         try:
-            report = step(given_up | asked.quiet())
+            report = step(given_up)
         except LeadershipLost as lost:
             if mode != "interval":
                 raise
@@ -129,21 +125,21 @@ def watch(
         hooks.on_done()
         if on_report:
             on_report(report)
-        for stream, _ in report.launched:
+        for stream, _ in [*report.launched, *report.under_way]:
             failures.pop(stream, None)
             errors.pop(stream, None)
         failures.update(report.launch_errors.keys())
         errors.update(report.launch_errors)
         if mode == "once":
             break
-        if asked.note(report):
+        if report.launched:
             continue
         if mode == "interval":
-            pause.wait(_until_due(report, asked, poll_seconds, interval_seconds))
+            pause.wait(_until_due(report, poll_seconds, interval_seconds))
         elif _nothing_left(report, given_up):
             break
         else:
-            pause.wait(poll_seconds)
+            pause.wait(max(poll_seconds, report.poll_seconds or 0.0))
     needed = 1 if mode == "once" else max_launch_errors
     final = {name: error for name, error in errors.items() if failures[name] >= needed}
     if final and mode != "interval":
@@ -151,60 +147,13 @@ def watch(
     return report
 
 
-class _Asked:
-    """Runs that were asked for and have not claimed their batch yet.
-
-    A launcher may return before its run claims. Until then the batch looks as if nothing had been
-    done, and asking again at once, in a loop, would hammer whatever starts the runs.
-    """
-
-    def __init__(self, first_seconds: float, clock: Callable[[], float]) -> None:
-        self._first = first_seconds
-        self._clock = clock
-        self._asked: dict[str, tuple[str, int, float]] = {}  # batch, times, not again before
-
-    def quiet(self) -> frozenset[str]:
-        """Streams that are not to be asked for again yet."""
-        now = self._clock()
-        return frozenset(stream for stream, (_, _, until) in self._asked.items() if until > now)
-
-    def due(self) -> float | None:
-        """Seconds until a stream may be asked for again; None where none waits for that."""
-        now = self._clock()
-        left = [until - now for _, _, until in self._asked.values()]
-        return min(left, default=None)
-
-    def note(self, report: ReconcileReport) -> bool:
-        """Take in what a step did; whether a run went on, so that the next step is due at once."""
-        claimable = {a.stream: a.claimable for a in report.activity}
-        for stream in list(self._asked):
-            if claimable.get(stream) != self._asked[stream][0]:
-                del self._asked[stream]
-        went_on = False
-        for stream, batch in report.launched:
-            if claimable.get(stream) != batch:
-                went_on = went_on or not self._runs(report, stream)
-                continue
-            _, times, _ = self._asked.get(stream, (batch, 0, 0.0))
-            patience = min(_LONGEST_PATIENCE, self._first * 2.0 ** min(times, 16))
-            self._asked[stream] = (batch, times + 1, self._clock() + patience)
-        return went_on
-
-    @staticmethod
-    def _runs(report: ReconcileReport, stream: str) -> bool:
-        return any(a.stream == stream and a.live is not None for a in report.activity)
-
-
-def _until_due(
-    report: ReconcileReport, asked: _Asked, poll_seconds: float, interval_seconds: float
-) -> float:
+def _until_due(report: ReconcileReport, poll_seconds: float, interval_seconds: float) -> float:
     """Seconds until something is to be done by itself, within the interval."""
     due = [interval_seconds]
     if report.next_due is not None:
         due.append((report.next_due - datetime.now(UTC)).total_seconds())
-    again = asked.due()
-    if again is not None:
-        due.append(again)
+    if report.poll_seconds is not None and not report.idle:
+        due.append(report.poll_seconds)  # a run elsewhere may end, and its batch's successor wait
     return max(poll_seconds, min(due))
 
 

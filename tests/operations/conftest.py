@@ -79,6 +79,7 @@ class World:
         self.learned: list[tuple[str, str]] = []
         self.broken_streams: set[str] = set()
         self.owner: Owner = current_owner()
+        self.launcher: Any = self
 
     def drop(self, key: str, content: str) -> str:
         self.store.objects[f"inbox/{key}"] = content.encode()
@@ -141,7 +142,7 @@ class World:
             settings=Settings(),
             store=self.store,
             ledger=self.ledger,
-            launcher=self,
+            launcher=self.launcher,
             discover=self.discover,
             skip_streams=skip,
             **options,

@@ -109,13 +109,20 @@ def test_a_stop_before_the_first_step_does_nothing(world: World) -> None:
 class AskingLauncher:
     """Returns at once, as one does that asks a cluster for a run."""
 
+    poll_seconds = 15.0
+
     def __init__(self, world: World, claims_at: int) -> None:
         self.world, self.claims_at = world, claims_at
         self.real = world.launch
         self.asked: list[float] = []
+        world.launcher = self
 
-    def launch(self, stream: str, batch_hash: str) -> None:
+    def launch(self, stream: str, batch_hash: str) -> bool:
         self.asked.append(self.world.ledger.now().timestamp())
+        return len(self.asked) == 1
+
+    def has_ended(self, run: str) -> bool:
+        return False
 
     def wait(self, count: int) -> None:
         if count == self.claims_at:  # the run has started, somewhere else
@@ -127,8 +134,7 @@ def test_a_run_that_was_asked_for_is_not_asked_for_in_a_loop(
     world: World, make_stop: MakeStop, clock: Any
 ) -> None:
     digest = world.drop("s/a", "one")
-    launcher = AskingLauncher(world, claims_at=40)
-    world.launch = launcher.launch
+    launcher = AskingLauncher(world, claims_at=4)
     stop = make_stop(100)
     wait = stop.wait
 
@@ -137,11 +143,10 @@ def test_a_run_that_was_asked_for_is_not_asked_for_in_a_loop(
         return wait(timeout)
 
     stop.wait = waited
-    seconds = lambda: clock.now.timestamp()  # noqa: E731
-    last = watch(world.step, mode="until_idle", stop=stop, clock=seconds)
+    last = watch(world.step, mode="until_idle", stop=stop)
     assert last is not None and last.idle and world.learned == [("s", "one")]
     pauses = [b - a for a, b in zip(launcher.asked, launcher.asked[1:], strict=False)]
-    assert pauses == [1.0, 2.0, 4.0, 8.0]  # the launcher is asked again, more and more seldom
+    assert pauses == [0.0, 15.0, 15.0, 15.0]  # at once it learns that the run is on its way
     assert digest not in str(world.ledger.activity())
 
 
@@ -149,12 +154,13 @@ def test_an_interval_waits_for_what_is_due_first(
     world: World, make_stop: MakeStop, clock: Any
 ) -> None:
     world.drop("s/a", "one")
-    launcher = AskingLauncher(world, claims_at=-1)
-    world.launch = launcher.launch
-    stop = make_stop(8)
-    seconds = lambda: clock.now.timestamp()  # noqa: E731
-    watch(world.step, mode="interval", stop=stop, interval_seconds=30, clock=seconds)
-    assert stop.waits == [1.0, 2.0, 4.0, 8.0, 16.0, 30, 2.0, 30]
+    AskingLauncher(world, claims_at=-1)
+    stop = make_stop(2)
+    watch(world.step, mode="interval", stop=stop, interval_seconds=30)
+    assert stop.waits == [15.0, 15.0]
+    stop = make_stop(2)
+    watch(world.step, mode="interval", stop=stop, interval_seconds=10)
+    assert stop.waits == [10, 10]  # never less often than was asked for
 
 
 def test_a_run_elsewhere_is_not_polled_for(

@@ -99,6 +99,40 @@ def test_the_report_and_data_docs_are_there(learned_stream) -> None:
     assert len(list((home / "docs/news").glob("*/index.html"))) == 3
 
 
+def test_results_are_kept_as_kubeflow_shows_them(learned_stream) -> None:
+    """The files and the metadata that its viewers of HTML, Markdown and metrics read."""
+    runs = sorted((learned_stream.home.path / "runs").iterdir(), key=lambda f: f.stat().st_mtime)
+    artifacts = runs[-1] / "artifacts"  # of the second task
+    (page,) = artifacts.rglob("evaluate/accuracy")
+    text = page.read_text(encoding="utf-8")
+    assert "**promote**" in text
+    _, second = learned(learned_stream)
+    row = " | ".join(f"{a:.3f}" for a in second["accuracy"])
+    assert f"| 2 | {row} |" in text
+    (docs,) = artifacts.rglob("validate/docs")
+    html = docs.read_text(encoding="utf-8")
+    assert html.count("<iframe") == 3, "rows, between rows and the batch, in one page"
+    assert "span_out_of_range" in html
+    (output,) = artifacts.rglob("evaluate/executor_output.json")
+    made = json.loads(output.read_text(encoding="utf-8"))["artifacts"]
+    (confusion,) = made["confusion"]["artifacts"]
+    matrix = confusion["metadata"]["confusionMatrix"]
+    names = [item["displayName"] for item in matrix["annotationSpecs"]]
+    counts = [row["row"] for row in matrix["rows"]]
+    assert sorted(names) == ["born in", "founded", "owns", "wrote"]
+    (metrics,) = made["metrics"]["artifacts"]
+    right = sum(counts[i][i] for i in range(len(names)))
+    assert metrics["metadata"]["overall_accuracy"] == pytest.approx(right / sum(map(sum, counts)))
+    assert metrics["metadata"]["accuracy_task_02"] == pytest.approx(second["accuracy"][1])
+
+
+def test_the_data_docs_of_a_rejected_batch_are_in_the_store(learned_stream) -> None:
+    home = learned_stream.home
+    (rejected,) = (t for t in home.tasks("news") if t["task"] is None)
+    page = home.path / "store/quarantine/news" / f"{rejected['batch']}.data_docs.html"
+    assert "<iframe" in page.read_text(encoding="utf-8")
+
+
 def test_predict_by_the_champion(learned_stream, tmp_path: Path) -> None:
     home = learned_stream.home
     sentence = "last year [ada] wrote {orion} in spring 7"

@@ -11,7 +11,13 @@ from cfcre.operations.ledger import claims as _claims
 from cfcre.operations.ledger import outcomes as _outcomes
 from cfcre.operations.ledger.database import lock_stream
 from cfcre.operations.ledger.ledger_base import LedgerBase
-from cfcre.operations.ledger.records import Activity, Claim, LiveClaim, Outcome
+from cfcre.operations.ledger.records import (
+    Activity,
+    AttemptError,
+    Claim,
+    LiveClaim,
+    Outcome,
+)
 from cfcre.operations.ledger.tables import claims, streams
 from cfcre.operations.owner import Owner
 
@@ -88,6 +94,18 @@ class RunLedger(LedgerBase):
         with self._database.write() as connection:
             lock_stream(connection, claim.stream)
             _claims.renew(connection, claim, lease_seconds, self._clock())
+
+    def last_error(self, claim: Claim) -> AttemptError | None:
+        """What :meth:`record_error` noted last for an attempt that still holds its stream.
+
+        Raises:
+            LeaseLost: It was settled or taken over.
+        """
+        with self._database.read() as connection:
+            row = _claims.verify(connection, claim)
+        if row.error_message is None:
+            return None
+        return AttemptError(row.error_stage, row.error_message, bool(row.error_retryable))
 
     def recover(self, stream: str) -> Outcome | None:
         """Settle the stream's live claim if its lease ran out or its owner is known to be dead."""

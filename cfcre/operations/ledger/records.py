@@ -17,6 +17,7 @@ from cfcre.operations.ledger.tables import ACTIVE_STATES, LEARNED_STATES, SETTLE
 __all__ = [
     "RUN_FACT",
     "Activity",
+    "AttemptError",
     "BatchRecord",
     "Claim",
     "Ending",
@@ -162,6 +163,15 @@ class Claim:
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigurationError(f"this is not a claim: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class AttemptError:
+    """Why an attempt fails, as its stage recorded it."""
+
+    stage: str
+    message: str
+    retryable: bool
 
 
 @dataclass(frozen=True)

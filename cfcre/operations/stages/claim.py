@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from cfcre.data.files import write_json
 from cfcre.operations.owner import acting_owner
 from cfcre.operations.stages.common import begin, inbox_cache, open_ledger, stage_settings
+from cfcre.operations.stages.retrying import retrying
 
 if TYPE_CHECKING:
     from cfcre.config import Settings
@@ -19,6 +20,7 @@ __all__ = ["run"]
 NAME = "claim"
 
 
+@retrying
 def run(*, stream: str, batch: str, settings: str, run: str, claimed: str) -> bool:
     """Claim a batch for this pipeline run; nothing to do is a normal result.
 
@@ -76,8 +78,9 @@ def run(*, stream: str, batch: str, settings: str, run: str, claimed: str) -> bo
 class _NoLauncher:
     """The run is there already: it is this one."""
 
-    def launch(self, stream: str, batch_hash: str) -> None:
+    def launch(self, stream: str, batch_hash: str) -> bool:
         """Start nothing."""
+        return False
 
 
 def _look_into_inbox(settings: Settings, ledger: Ledger, stream: str) -> None:

@@ -144,7 +144,8 @@ def stage(name: str, claim: str, settings: str) -> Iterator[Stage]:
 
     The token is checked first, the lease is kept alive beside the block, and its time is recorded.
     An error is recorded in the ledger with whether a retry can help, then raised on: kfp marks the
-    component as failed and the exit handler settles the task.
+    component as failed and the exit handler settles the task. A container that is started again
+    after an error that no retry can help does nothing and fails at once.
 
     Args:
         name: Name of the stage.
@@ -153,6 +154,7 @@ def stage(name: str, claim: str, settings: str) -> Iterator[Stage]:
 
     Raises:
         LeaseLost: Another run owns the task now.
+        CfcreError: The attempt has failed for good.
     """
     from cfcre.operations.ledger import Claim
 
@@ -161,6 +163,7 @@ def stage(name: str, claim: str, settings: str) -> Iterator[Stage]:
     options = stage_settings(settings)
     ledger = open_ledger(options)
     task = Claim.from_json(json.loads(claim))
+    _refuse_after_a_final_error(ledger, task)
     running = Stage(name, options, task, ledger, EventWriter.from_environment())
     running.events.write(name, "start")
     try:
@@ -179,6 +182,16 @@ def stage(name: str, claim: str, settings: str) -> Iterator[Stage]:
     except BaseException as error:
         _record(running, error)
         raise
+
+
+def _refuse_after_a_final_error(ledger: Ledger, task: Claim) -> None:
+    earlier = ledger.last_error(task)
+    if earlier is not None and not earlier.retryable:
+        # Not recorded again: the first message is the one that says what to do.
+        raise CfcreError(
+            f"run {task.run_name} failed in {earlier.stage} and no retry can help, so nothing was "
+            f"done: {earlier.message}"
+        )
 
 
 def _leave_quickly() -> None:

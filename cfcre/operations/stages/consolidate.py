@@ -7,12 +7,14 @@ from pathlib import Path
 from cfcre.data.files import read_examples, write_json
 from cfcre.operations.held_out import by_split
 from cfcre.operations.stages.common import last_loss, stage
+from cfcre.operations.stages.retrying import retrying
 
 __all__ = ["run"]
 
 NAME = "consolidate"
 
 
+@retrying
 def run(
     *, claim: str, settings: str, accepted: str, selected: str, state: str, facts: str
 ) -> dict[str, float]:

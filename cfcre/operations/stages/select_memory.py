@@ -7,12 +7,14 @@ from pathlib import Path
 from cfcre.data.files import read_examples
 from cfcre.operations.held_out import by_split
 from cfcre.operations.stages.common import stage
+from cfcre.operations.stages.retrying import retrying
 
 __all__ = ["run"]
 
 NAME = "select_memory"
 
 
+@retrying
 def run(*, claim: str, settings: str, accepted: str, state: str, selected: str) -> dict[str, int]:
     """Choose the memory of the task's relations.
 

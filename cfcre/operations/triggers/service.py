@@ -14,7 +14,7 @@ from cfcre.config import Settings
 from cfcre.errors import QueueUnavailable
 from cfcre.intake.events.notifications import InboxPlace
 from cfcre.operations.ledger import Ledger
-from cfcre.operations.reconciler import Launcher
+from cfcre.operations.reconciler import Launcher, RemoteLauncher
 from cfcre.operations.triggers.health import Pulse, health_app
 from cfcre.operations.triggers.http import HttpServer
 from cfcre.operations.triggers.leader import Elector, LeaderLedger, holder_name
@@ -100,6 +100,8 @@ class Service:
 
     def guard(self, launcher: Launcher) -> Launcher:
         """The launcher, with a pulse that knows that a run may take its time."""
+        if isinstance(launcher, RemoteLauncher):
+            return launcher  # it returns at once, and its calls have time limits of their own
         return _PulsedLauncher(launcher, self.pulse)
 
     def _turn(self) -> None:
@@ -113,9 +115,9 @@ class _PulsedLauncher:
         self._launcher = launcher
         self._pulse = pulse
 
-    def launch(self, stream: str, batch_hash: str) -> None:
+    def launch(self, stream: str, batch_hash: str) -> bool:
         with self._pulse.launching(stream):
-            self._launcher.launch(stream, batch_hash)
+            return self._launcher.launch(stream, batch_hash)
 
 
 @contextmanager
