@@ -8,6 +8,9 @@ this runs on: Python 3.11 on Linux x86-64, as the images have. PyTorch is left o
 build comes from an index of its own under the same version (docs/images.md).
 """
 
+# A program that talks to its terminal.
+# ruff: noqa: T201
+
 from __future__ import annotations
 
 import argparse
@@ -47,7 +50,7 @@ def listed(path: Path) -> list[str]:
 
 
 def resolve(requirements: list[str]) -> dict[str, dict[str, object]]:
-    """pip's own answer to "what would you install": one entry of its report a package."""
+    """Ask pip what it would install; returns its report, one entry a package."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed"]
@@ -60,7 +63,9 @@ def resolve(requirements: list[str]) -> dict[str, dict[str, object]]:
 
 def needed(requirements: list[str], found: dict[str, dict[str, object]]) -> list[str]:
     """Names reached from the requirements without passing through what is not installed."""
-    waiting = [(canonicalize_name(r.name), frozenset(r.extras)) for r in map(Requirement, requirements)]
+    waiting = [
+        (canonicalize_name(r.name), frozenset(r.extras)) for r in map(Requirement, requirements)
+    ]
     seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
         name, extras = waiting.pop()

@@ -4,6 +4,9 @@ Stops the build where the other build of PyTorch was installed, or where somethi
 to save room is needed after all.
 """
 
+# A program that talks to its terminal.
+# ruff: noqa: T201
+
 from __future__ import annotations
 
 import importlib

@@ -128,7 +128,9 @@ def _secrets(text: str) -> list[str]:
         for instruction in ("ENV", "ARG"):
             for value in stage.values(instruction):
                 names = assignments(value) or {value.split("=")[0]: ""}
-                found += [f"{instruction} {n} is kept in the image" for n in names if SECRET.search(n)]
+                found += [
+                    f"{instruction} {n} is kept in the image" for n in names if SECRET.search(n)
+                ]
                 if re.search(r"://[^/\s]*:[^/\s]*@", value):
                     found.append(f"{instruction} holds a password in an address")
     return found
@@ -144,14 +146,19 @@ def _run_time(text: str) -> list[str]:
     environment: dict[str, str] = {}
     for stage in chain:
         for value in stage.values("LABEL"):
-            labels |= {name.removeprefix("org.opencontainers.image.") for name in assignments(value)}
+            labels |= {
+                name.removeprefix("org.opencontainers.image.") for name in assignments(value)
+            }
         for value in stage.values("ENV"):
             environment |= assignments(value)
     found += [f"label {name} is missing" for name in sorted(LABELS - labels)]
     for name in ("HOME", "TMPDIR", "MPLCONFIGDIR"):
         if not environment.get(name, "").startswith(WRITABLE):
             found.append(f"{name} is not in a folder that can be written")
-    for name, expected in {"PYTHONDONTWRITEBYTECODE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}.items():
+    for name, expected in {
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }.items():
         if environment.get(name) != expected:
             found.append(f"{name} is not {expected}")
     for instruction in ("ENTRYPOINT", "CMD"):

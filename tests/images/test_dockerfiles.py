@@ -44,7 +44,10 @@ BROKEN = {
     "no hashes": (replaced("--require-hashes", ""), "not pinned"),
     "latest": (replaced("python:3.11-slim\n", "python:latest\n"), "latest moves"),
     "fixed base": (replaced("FROM ${BASE_IMAGE}", "FROM python:3"), "is no build argument"),
-    "secret": (replaced("WORKDIR /build", "ARG PIP_PASSWORD\nWORKDIR /build"), "PIP_PASSWORD is kept"),
+    "secret": (
+        replaced("WORKDIR /build", "ARG PIP_PASSWORD\nWORKDIR /build"),
+        "PIP_PASSWORD is kept",
+    ),
     "address": (
         replaced("WORKDIR /build", "ENV INDEX=https://me:pw@mirror.example\nWORKDIR /build"),
         "password in an address",
@@ -143,7 +146,8 @@ def test_the_build_gets_what_it_needs_and_nothing_else(tmp_path: Path) -> None:
     files = {"pyproject.toml", "constraints.txt", "README.md", "LICENSE", "Dockerfile"}
     assert tops <= {"cfcre", "components", "pipelines", "k8s", ".dockerignore", *files}
     assert {path for path in sent if path.startswith("k8s/")} == {
-        f"k8s/images/{name}" for name in ("build.lock", "requirements.lock", "prune.sh", "verify.py")
+        f"k8s/images/{name}"
+        for name in ("build.lock", "requirements.lock", "prune.sh", "verify.py")
     }
     assert not [p for p in sent if re.search(r"__pycache__|\.py[co]$|egg-info|\.cfcre|\.env", p)]
     assert {"cfcre/__init__.py", "cfcre/evaluation/report.html.j2", "cfcre/py.typed"} <= sent

@@ -65,7 +65,10 @@ class TestRefusals:
         assert not list((tmp_path / "tmp").iterdir()), "nothing is written before all is checked"
 
     def test_a_password_that_is_the_name(self, tmp_path: Path) -> None:
-        same = {"MLFLOW_AUTH_ADMIN_USERNAME": "administrator", "MLFLOW_AUTH_ADMIN_PASSWORD": "administrator"}
+        same = {
+            "MLFLOW_AUTH_ADMIN_USERNAME": "administrator",
+            "MLFLOW_AUTH_ADMIN_PASSWORD": "administrator",
+        }
         done = run(environment(tmp_path, **same), "serve")
         assert done.returncode == 2 and "is the user's name" in done.stderr
 
@@ -126,7 +129,9 @@ class TestServer:
         # It is the file that the server reads: the users are in that database and in no other.
         assert (folder / "usersA.db").is_file() and not (folder / "users.db").exists()
 
-    def test_no_secret_is_an_argument_or_a_line_of_the_log(self, server: Server, folder: Path) -> None:
+    def test_no_secret_is_an_argument_or_a_line_of_the_log(
+        self, server: Server, folder: Path
+    ) -> None:
         from local_processes import tree
 
         lines = [" ".join(arguments) for arguments in tree(server.process.pid).values()]
@@ -164,7 +169,9 @@ class TestServer:
         # A user to whom nothing was granted sees nothing of it.
         run_path = f"/api/2.0/mlflow/runs/get?run_id={run_id}"
         artifact = f"/get-artifact?path=model/weights.bin&run_uuid={run_id}"
-        proxied = f"/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run_id}/artifacts/model/weights.bin"
+        proxied = (
+            f"/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run_id}/artifacts/model/weights.bin"
+        )
         assert server.ask(run_path, CLIENT).status == 200
         for path in (run_path, artifact, proxied):
             assert server.ask(path, STRANGER).status == 403, path
@@ -203,7 +210,10 @@ class TestMigrate:
             done = run(values, "migrate")
             assert done.returncode == 0, done.stderr
             assert done.stdout.splitlines()[-1].endswith("have this version's schema")
-        for name, table in {"tracking.db": "alembic_version", "users.db": "alembic_version_auth"}.items():
+        for name, table in {
+            "tracking.db": "alembic_version",
+            "users.db": "alembic_version_auth",
+        }.items():
             with sqlite3.connect(tmp_path / name) as database:
                 assert len(database.execute(f"SELECT version_num FROM {table}").fetchall()) == 1
 
