@@ -22,7 +22,7 @@ PARALLEL := -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope
 COVERAGE := --cov=cfcre $(if $(strip $(PYTEST_ARGS)),,--cov-fail-under=85)
 CODE := cfcre components pipelines tests benchmarks
 
-.PHONY: help install demo test lint typecheck format bench clean
+.PHONY: help install demo test lint typecheck format bench images clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | \
@@ -64,6 +64,9 @@ format: install ## rewrite the code in ruff's format, with the fixes that are sa
 
 bench: install ## the benchmarks: steps a second, predictions a second, stages of a task
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+images: ## the two container images, with docker or buildah (docs/images.md; VARIANT=cuda for GPUs)
+	k8s/images/build.sh
 
 clean: ## remove .venv, caches and what the demo left
 	rm -rf $(VENV) .cfcre .coverage .coverage.* htmlcov build dist *.egg-info \
