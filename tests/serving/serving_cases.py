@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -151,8 +152,6 @@ def running(
 @contextmanager
 def mlflow_server(model: Any) -> Iterator[str]:
     """MLflow's own scoring server over a loaded model, on a real socket."""
-    import socket
-
     from mlflow.pyfunc import scoring_server
 
     listener = socket.create_server(("127.0.0.1", 0))
@@ -185,20 +184,32 @@ def metric(url: str, name: str) -> float:
     return float(found[0]) if found else 0.0
 
 
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def program(*arguments: str, environ: dict[str, str] | None = None, **options: Any) -> Any:
+    """Start Python with these arguments and none of this process's own settings."""
+    env = {
+        **{k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "CFCRE_", "_MLF"))},
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "OMP_NUM_THREADS": "1",
+        **(environ or {}),
+    }
+    return subprocess.Popen([sys.executable, *arguments], env=env, **options)
+
+
 @contextmanager
 def process(
     arguments: list[str], environ: dict[str, str], log: Path, **options: Any
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """``cfcre serve`` as a process; yields it and its address."""
-    env = {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "CFCRE_"))},
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "OMP_NUM_THREADS": "1",
-        **environ,
-    }
-    argv = [sys.executable, "-m", "cfcre.cli.main", "serve", "--port", "0", *arguments]
+    argv = ["-m", "cfcre.cli.main", "serve", "--port", "0", *arguments]
     with log.open("wb") as stream:
-        server = subprocess.Popen(argv, stdout=stream, stderr=stream, env=env, **options)
+        server = program(*argv, environ=environ, stdout=stream, stderr=stream, **options)
     try:
 
         def address() -> str | None:
@@ -206,7 +217,7 @@ def process(
             found = re.search(r"listening on (http://\S+?),", log.read_text())
             return found.group(1) if found else None
 
-        yield server, until(address, what="the address")
+        yield server, until(address, 120, "the address")
     finally:
         server.kill()
         server.wait(30)

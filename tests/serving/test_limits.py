@@ -218,7 +218,8 @@ def test_a_token_is_asked_for_where_one_is_set(settings: Any) -> None:
 
 
 def test_the_log_has_no_text_and_no_token(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+    for name in ("cfcre", "uvicorn", "mlflow"):
+        caplog.set_level(logging.DEBUG, name)
     secret, person = "correct-horse-battery", "Wanda Orsini"
     text = f"{person} wrote riga"
     with running(settings, token=secret) as server:

@@ -165,7 +165,7 @@ def test_mlflows_own_client_is_content(both: tuple[str, str]) -> None:
     for client in clients:
         client.ping()
     assert clients[0].get_version() == clients[1].get_version()
-    answers = [client.invoke({"inputs": ROWS}, {"top_k": 2}) for client in clients]
+    answers = [client.invoke(ROWS, {"top_k": 2}) for client in clients]
     assert answers[0].predictions.equals(answers[1].predictions)
 
 
