@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 ALIAS = "champion"
 _LONGEST_WAIT_SECONDS = 600.0
+_REPEAT_SECONDS = 600.0
 
 #: Loads a checked version: (registered, folder with MLmodel, folder of the learner state).
 Load = Callable[[RegisteredVersion, Path, Path], ServedVersion]
@@ -73,7 +74,8 @@ class Reloader:
         self._poll_seconds = poll_seconds
         self._max_bytes = max_bytes
         self._stop = threading.Event()
-        self._said = ""
+        self._said = self._said_kind = ""
+        self._said_at = 0.0
         self._bad: RegisteredVersion | None = None
         self._failures = 0
         self._not_before = 0.0
@@ -93,11 +95,11 @@ class Reloader:
         try:
             return self._step()
         except CfcreError as error:
-            self._failed(str(error))
+            self._failed(error, str(error))
         except Exception as error:
             # A bug, or a full disk: the version that runs must go on whatever it is.
             _log.debug("reload", exc_info=True)
-            self._failed(f"{type(error).__name__}: {error}")
+            self._failed(error, f"{type(error).__name__}: {error}")
         return False
 
     def _run(self) -> None:
@@ -112,10 +114,10 @@ class Reloader:
         current = self._slot.current
         if wanted is None:
             serving = f"; version {current.version} goes on" if current else ""
-            self._say(f"the registry has no {ALIAS}{serving}")
+            self._say(f"the registry has no {ALIAS}{serving}", f"no {ALIAS}")
             return False
         if current is not None and current.identity == wanted.identity:
-            self._say("")
+            self._quiet()
             self._bad = None
             return False
         if wanted != self._bad:
@@ -144,7 +146,8 @@ class Reloader:
             raise
         before = self._slot.swap(served)
         self._metrics.set_version(served.version)
-        self._bad, self._said = None, ""
+        self._bad = None
+        self._quiet()
         instead = f" instead of version {before.version}" if before else ""
         _log.info(
             "version %s answers%s, loaded in %.1f s",
@@ -154,14 +157,27 @@ class Reloader:
         )
         return before
 
-    def _failed(self, message: str) -> None:
+    def _failed(self, error: Exception, message: str) -> None:
         self._metrics.reload_failures.inc()
         current = self._slot.current
         goes_on = f"version {current.version} goes on" if current else "nothing is served yet"
-        self._say(f"reload failed, {goes_on}: {message}")
+        wanted = self._bad.identity if self._bad else ""
+        self._say(
+            f"reload failed, {goes_on}: {message}", f"{type(error).__name__} {goes_on} {wanted}"
+        )
 
-    def _say(self, message: str) -> None:
-        # A registry that is away for hours is one line, not one a poll.
-        if message and message != self._said:
+    def _say(self, message: str, kind: str) -> None:
+        """Log a message, unless one of its kind was logged a short while ago.
+
+        A registry that is away for hours is a line now and then, not one a poll. The messages
+        themselves differ at each try: they may hold addresses of objects.
+        """
+        now = time.monotonic()
+        if kind != self._said_kind or now - self._said_at > _REPEAT_SECONDS:
             _log.warning("%s", message)
-        self._said = message
+            self._said_at = now
+        self._said, self._said_kind = message, kind
+
+    def _quiet(self) -> None:
+        """All is well: whatever comes next is said."""
+        self._said = self._said_kind = ""

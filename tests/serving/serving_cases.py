@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,7 @@ def post(url: str, body: Any, **headers: str) -> requests.Response:
     """POST /invocations; a body that is not bytes is sent as JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {"Content-Type": "application/json", **headers}
-    return requests.post(f"{url}/invocations", data=data, headers=headers, timeout=60)
+    return requests.post(f"{url}/invocations", data=data, headers=headers, timeout=300)
 
 
 def metric(url: str, name: str) -> float:
@@ -191,15 +191,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def program(*arguments: str, environ: dict[str, str] | None = None, **options: Any) -> Any:
-    """Start Python with these arguments and none of this process's own settings."""
+def program(
+    *arguments: str,
+    environ: dict[str, str] | None = None,
+    before: Sequence[str] = (),
+    **options: Any,
+) -> Any:
+    """Start Python with these arguments, after a command that runs it, without our settings."""
     env = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "CFCRE_", "_MLF"))},
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "OMP_NUM_THREADS": "1",
         **(environ or {}),
     }
-    return subprocess.Popen([sys.executable, *arguments], env=env, **options)
+    return subprocess.Popen([*before, sys.executable, *arguments], env=env, **options)
 
 
 @contextmanager

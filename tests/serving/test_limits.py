@@ -253,3 +253,36 @@ def test_the_access_log_can_be_switched_off(
     with running(serving_settings(settings, access_log=False)) as server:
         assert post(server.url, {"inputs": ROWS}).headers[HEADER] == "1"
     assert "POST" not in caplog.text
+
+
+def test_with_a_delay_it_goes_on_accepting_but_is_not_ready(settings: Any) -> None:
+    with running(serving_settings(settings, shutdown_delay_seconds=600)) as server:
+        server.stop()
+        assert get(server.url, "/ready").status_code == 503
+        assert "stopping" in get(server.url, "/ready").json()["message"]
+        assert get(server.url, "/ping").status_code == 200
+        assert post(server.url, {"inputs": ROWS}).status_code == 200
+        # Leaving the block stops it again: a second signal does not wait.
+
+
+def test_after_the_delay_it_stops(settings: Any) -> None:
+    with running(serving_settings(settings, shutdown_delay_seconds=0.1)) as server:
+        server.stop()
+        until(lambda: not server._uvicorn.server_state.connections and server._uvicorn.should_exit)
+
+
+def test_what_outlasts_the_grace_period_is_cut_off(settings: Any) -> None:
+    changes = {"shutdown_grace_seconds": 1, "body_timeout_seconds": 600}
+    with (
+        running(serving_settings(settings, **changes)) as server,
+        ThreadPoolExecutor(1) as pool,
+        raw(server.url) as client,
+        held(server),
+    ):
+        client.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        waiting = pool.submit(post, server.url, {"inputs": ROWS})
+        until(lambda: server.state.in_flight == 2)
+        server.stop()
+        # Neither a client that never sends nor a model that never answers holds it up.
+        assert b" 500 " in read_to_end(client)[:40]
+        assert waiting.exception(60) or waiting.result().status_code == 500
