@@ -28,11 +28,12 @@ from cfcre.tracking.scoring import JSON, Answer, ScoringFailure, error_body
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["VERSION_HEADER", "ServerState", "create_app"]
+__all__ = ["VERSION_HEADER", "WINDOWED_HEADER", "ServerState", "create_app"]
 
 _access = logging.getLogger("cfcre.serving.access")
 
 VERSION_HEADER = "X-Cfcre-Model-Version"
+WINDOWED_HEADER = "X-Cfcre-Windowed-Rows"
 
 
 @dataclass
@@ -217,6 +218,8 @@ def _respond(answer: Answer, version: str | None = None) -> Response:
     headers = {}
     if version is not None:
         headers[VERSION_HEADER] = version
+    if answer.windowed:
+        headers[WINDOWED_HEADER] = str(answer.windowed)
     if answer.retry_after is not None:
         headers["Retry-After"] = str(answer.retry_after)
     if answer.status == 401:

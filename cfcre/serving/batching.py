@@ -38,6 +38,8 @@ class Ticket:
     def __init__(self, batcher: MicroBatcher, deadline: float) -> None:
         self._batcher = batcher
         self.deadline = deadline
+        #: Rows of which the encoder read a window only, for the answer to say so.
+        self.windowed = 0
         self._coming = True
         batcher.announce(1)
 

@@ -35,7 +35,9 @@ class _BatchedPredictor:
         if not examples:
             return []
         encoded = self._predictor.encode(examples)
-        return self._predictor.rank(self._batcher.run(encoded, _ticket.get()), top_k)
+        ticket = _ticket.get()
+        ticket.windowed = int(encoded.windowed.sum())
+        return self._predictor.rank(self._batcher.run(encoded, ticket), top_k)
 
 
 class ServedVersion:
@@ -96,8 +98,9 @@ class ServedVersion:
             content_type: The request's.
             seconds: Longest wait; default ``serving.request_timeout_seconds``.
         """
-        with self._request(self._timeout if seconds is None else seconds):
-            return self._model.invocations(body, content_type)
+        with self._request(self._timeout if seconds is None else seconds) as ticket:
+            answer = self._model.invocations(body, content_type)
+        return answer._replace(windowed=ticket.windowed if answer.rows else 0)
 
     def close(self) -> None:
         """End the thread of the forward passes after it has run what is queued."""
@@ -108,11 +111,11 @@ class ServedVersion:
         self._batcher.abandon()
 
     @contextmanager
-    def _request(self, seconds: float) -> Iterator[None]:
+    def _request(self, seconds: float) -> Iterator[Ticket]:
         ticket = Ticket(self._batcher, time.monotonic() + seconds)
         token = _ticket.set(ticket)
         try:
-            yield
+            yield ticket
         finally:
             _ticket.reset(token)
             ticket.arrived()

@@ -48,12 +48,14 @@ class Answer(NamedTuple):
         body: JSON text.
         rows: Rows answered; 0 for an error.
         retry_after: Seconds for ``Retry-After``; None leaves the header out.
+        windowed: Rows too long for the encoder, of which it read the part around both entities.
     """
 
     status: int
     body: str
     rows: int = 0
     retry_after: int | None = None
+    windowed: int = 0
 
 
 class ScoringFailure(CfcreError):

@@ -210,3 +210,13 @@ def test_the_answer_is_that_of_the_predictor(both: tuple[str, str], session_stor
         assert [t["score"] for t in answer["top"]] == pytest.approx(
             [p.score for p in best], abs=1e-5
         )
+
+
+def test_rows_that_were_not_read_whole_are_counted_in_a_header(both: tuple[str, str]) -> None:
+    long = ANSWERED["a text longer than the encoder reads"]["inputs"]
+    answer = post(both[0], {"inputs": [*ROWS, *long, *long]})
+    assert answer.headers["X-Cfcre-Windowed-Rows"] == "2"
+    # What is left out is far from the entities: their window is what decides.
+    alone = post(both[0], {"inputs": [row("so " * 40 + TEXT + " so" * 40)]}).json()
+    assert answer.json()["predictions"][3]["relation"] == alone["predictions"][0]["relation"]
+    assert "X-Cfcre-Windowed-Rows" not in post(both[0], {"inputs": ROWS}).headers

@@ -24,7 +24,7 @@ from serving_cases import (
     until,
 )
 
-from cfcre.errors import TrackingUnavailable
+from cfcre.errors import StateError, TrackingUnavailable
 from cfcre.tracking.client import Tracker
 
 pytestmark = pytest.mark.server
@@ -369,3 +369,26 @@ def test_nothing_is_left_in_the_temporary_folder(
         wait_for(server.url, "2")
         assert answering(server.url) == "2"
     assert list(tmp_path.glob("cfcre-serve-*")) == []
+
+
+def test_a_broken_version_is_not_fetched_again_at_every_poll(store: Any) -> None:
+    from cfcre.serving.metrics import ServingMetrics
+    from cfcre.serving.reload import Reloader
+    from cfcre.serving.served import Slot
+
+    fetched: list[str] = []
+
+    def load(registered: Any, folder: Path, state: Path) -> Any:
+        fetched.append(registered.version)
+        raise StateError("broken")
+
+    # A poll time that outlasts the test: the next try is due after that at the earliest.
+    metrics = ServingMetrics()
+    reloader = Reloader(
+        lambda: store.tracker, load, Slot(), metrics, poll_seconds=600, max_bytes=10**9
+    )
+    assert not reloader.step() and not reloader.step()
+    assert fetched == ["1"]
+    store.promote("2")
+    assert not reloader.step() and not reloader.step()
+    assert fetched == ["1", "2"]
