@@ -32,6 +32,7 @@ __all__ = [
     "MemorySettings",
     "MethodSettings",
     "PipelineSettings",
+    "ServingSettings",
     "Settings",
     "StoreSettings",
     "StreamSettings",
@@ -374,6 +375,48 @@ class KubeflowSettings(_Section):
     )
 
 
+class ServingSettings(_Section):
+    """``cfcre serve``: the champion over HTTP."""
+
+    host: str = Field("127.0.0.1", description="Interface to listen on; 0.0.0.0 in a container.")
+    port: int = Field(5001, ge=0, le=65535, description="TCP port; 0 takes a free one.")
+    poll_seconds: float = Field(
+        15.0, gt=0, description="How often the registry is asked where the champion alias points."
+    )
+    batch_window_seconds: float = Field(
+        0.005,
+        ge=0,
+        le=1,
+        description="Longest wait for other requests that have arrived to join a forward pass.",
+    )
+    max_batch_rows: int = Field(256, ge=1, description="Rows of joined requests in one pass.")
+    max_rows: int = Field(1000, ge=1, description="Rows in one request.")
+    max_text_chars: int = Field(20_000, ge=1, description="Characters in one text.")
+    max_body_bytes: int = Field(2_000_000, ge=1, description="Bytes of one request's body.")
+    max_requests: int = Field(64, ge=1, description="Requests being answered; more get 503.")
+    max_queued_rows: int = Field(8192, ge=1, description="Rows that wait for a pass; then 503.")
+    max_connections: int = Field(1024, ge=1, description="Open connections; more are closed.")
+    request_timeout_seconds: float = Field(60.0, gt=0, description="Whole request; then 504.")
+    body_timeout_seconds: float = Field(
+        10.0, gt=0, description="Until headers, and after them the body, have arrived; then 408."
+    )
+    keep_alive_seconds: int = Field(
+        75, ge=1, description="An idle connection is kept so long; longer than the proxy keeps it."
+    )
+    shutdown_delay_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="After SIGTERM, go on accepting so long, not ready, until nobody sends more.",
+    )
+    shutdown_grace_seconds: int = Field(
+        25, ge=1, description="After that, finish what is in flight; then give up."
+    )
+    max_model_bytes: int = Field(
+        8_000_000_000, ge=1, description="Largest version that is downloaded."
+    )
+    access_log: bool = Field(True, description="One line a request, without its content.")
+
+
 class Settings(_Section):
     """All settings of one home."""
 
@@ -393,6 +436,7 @@ class Settings(_Section):
     pipeline: PipelineSettings = PipelineSettings()
     trigger: TriggerSettings = TriggerSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
+    serving: ServingSettings = ServingSettings()
 
     @property
     def store_url(self) -> str:
@@ -419,9 +463,12 @@ class Settings(_Section):
         )
 
     def portable(self) -> dict[str, Any]:
-        """Settings without home and connections: safe to log and to pass to another host."""
+        """Settings without home and connections: safe to log and to pass to another host.
+
+        How a watcher is woken and how a server serves are left out too: no model was made with them.
+        """
         data = self.model_dump(mode="json")
-        del data["home"], data["kubeflow"]
+        del data["home"], data["kubeflow"], data["trigger"], data["serving"]
         del data["store"]["url"], data["ledger"]["url"], data["tracking"]["uri"]
         return data
 

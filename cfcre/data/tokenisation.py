@@ -68,6 +68,21 @@ class EncodedExamples:
             self.pad_id,
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[EncodedExamples]) -> EncodedExamples:
+        """The examples of several packings of one tokenizer, one after another."""
+        if len(parts) == 1:
+            return parts[0]
+        lengths = np.concatenate([part.lengths for part in parts])
+        return cls(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)]),
+            np.concatenate([part.head for part in parts]),
+            np.concatenate([part.tail for part in parts]),
+            np.concatenate([part.windowed for part in parts]),
+            parts[0].pad_id,
+        )
+
 
 class MarkerTokenizer:
     """A fast tokenizer that inserts entity markers by position.

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from cfcre.config import ComputeSettings, EncoderSettings, MethodSettings, Settings
 from cfcre.data.schema import RelationExample
+from cfcre.data.tokenisation import EncodedExamples
 from cfcre.errors import DataError, StateError
 from cfcre.methods.compute import Compute
 from cfcre.methods.features import extract
 from cfcre.methods.state import LearnerState
 from cfcre.modeling.prediction import probabilities, rank_relations
 
-__all__ = ["Prediction", "Predictor"]
+__all__ = ["Prediction", "Predictor", "RowPredictor"]
 
 Array = npt.NDArray[np.float32]
 
@@ -35,6 +37,16 @@ class Prediction:
     relation: str
     score: float
     probability: float
+
+
+class RowPredictor(Protocol):
+    """Whatever predicts rows: a :class:`Predictor`, or one that joins the rows of many callers."""
+
+    def predict(
+        self, examples: Sequence[RelationExample], top_k: int = 1
+    ) -> list[list[Prediction]]:
+        """The ``top_k`` nearest relations of each example, best first."""
+        ...
 
 
 class Predictor:
@@ -82,11 +94,22 @@ class Predictor:
         Raises:
             DataError: Head and tail of an example are too far apart for the encoder.
         """
-        if not examples:
+        return self.represent(self.encode(examples))
+
+    def encode(self, examples: Sequence[RelationExample]) -> EncodedExamples:
+        """Word pieces of the examples; may run in several threads at once.
+
+        Raises:
+            DataError: A row cannot be read; the message names it by its position.
+        """
+        for row, e in enumerate(examples):
+            _check(row, e)
+        return self._state.tokenizer.encode(examples, self._max_length)
+
+    def represent(self, encoded: EncodedExamples) -> Array:
+        """Unit representations of word pieces, float32 ``[N, d]``; one thread at a time."""
+        if not len(encoded):
             return np.zeros((0, self.prototypes.shape[1]), dtype=np.float32)
-        for e in examples:
-            _check_spans(e)
-        encoded = self._state.tokenizer.encode(examples, self._max_length)
         h = extract(self._state.encoder, encoded, self._compute, self._budget)
         return np.asarray(h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12))
 
@@ -107,7 +130,11 @@ class Predictor:
         Raises:
             DataError: A span is outside its text, or head and tail are too far apart.
         """
-        cosine = self.similarities(examples)
+        return self.rank(self.embed(examples), top_k)
+
+    def rank(self, representations: Array, top_k: int = 1) -> list[list[Prediction]]:
+        """The ``top_k`` nearest relations of each unit representation ``[N, d]``, best first."""
+        cosine = np.asarray(representations @ self.prototypes.T)
         ranked = rank_relations(cosine, top_k)
         probability = probabilities(cosine, self._scale) if len(cosine) else cosine
         return [
@@ -119,12 +146,21 @@ class Predictor:
         ]
 
 
-def _check_spans(e: RelationExample) -> None:
+def _check(row: int, e: RelationExample) -> None:
     for name, span in (("head", e.head), ("tail", e.tail)):
         if not 0 <= span.start < span.end <= len(e.text):
             raise DataError(
-                f"{name} span [{span.start}, {span.end}) is not inside the text of "
+                f"row {row}: {name} span [{span.start}, {span.end}) is not inside the text of "
                 f"{len(e.text)} characters; offsets count characters, the end is exclusive"
             )
     if e.head.start < e.tail.end and e.tail.start < e.head.end:
-        raise DataError("head and tail overlap; mark two different stretches of the text")
+        raise DataError(
+            f"row {row}: head and tail overlap; mark two different stretches of the text"
+        )
+    try:
+        e.text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"row {row}: the text holds half a surrogate pair at character {error.start}; "
+            "give whole Unicode characters"
+        ) from error

@@ -10,6 +10,7 @@ from cfcre.config import Settings
 from cfcre.tracking import lineage, registry, runs
 from cfcre.tracking import versions as registered
 from cfcre.tracking.connection import Connection
+from cfcre.tracking.downloads import RegisteredVersion, aliased, download
 
 __all__ = ["Tracker"]
 
@@ -130,3 +131,11 @@ class Tracker:
     def state_path(self, version: str) -> Path:
         """Local folder of a version's learner state. See :func:`versions.state_path`."""
         return registered.state_path(self._connection, version)
+
+    def aliased(self, alias: str) -> RegisteredVersion | None:
+        """The version behind an alias and its digest, or None. See :func:`downloads.aliased`."""
+        return aliased(self._connection, alias)
+
+    def download(self, registered: RegisteredVersion, folder: Path, max_bytes: int) -> Path:
+        """Copy a version to this machine and check it. See :func:`downloads.download`."""
+        return download(self._connection, registered, folder, max_bytes)

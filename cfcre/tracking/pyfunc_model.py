@@ -22,7 +22,7 @@ from mlflow.pyfunc.model import PythonModel
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
-    from cfcre.methods.predictor import Predictor
+    from cfcre.methods.predictor import RowPredictor
 
 __all__ = ["CfcreModel", "RelationAnswer", "RelationQuery", "RelationScore", "SpanQuery"]
 
@@ -76,7 +76,7 @@ def _check(position: int, query: RelationQuery) -> None:
 class CfcreModel(PythonModel):
     """Predicts the relation from head to tail by the nearest prototype (eq. 12, 13)."""
 
-    predictor: "Predictor | None" = None
+    predictor: "RowPredictor | None" = None
     state: Path | None = None
 
     def load_context(self, context: Any) -> None:
@@ -104,9 +104,10 @@ class CfcreModel(PythonModel):
 
         if self.predictor is None:
             raise MlflowException.invalid_parameter_value("load_context was not called")
-        top_k = int((params or {}).get("top_k", 1))
-        if top_k < 1:
-            raise MlflowException.invalid_parameter_value(f"top_k is {top_k}; give 1 or more")
+        given = (params or {}).get("top_k", 1)
+        if given is None or int(given) < 1:
+            raise MlflowException.invalid_parameter_value(f"top_k is {given}; give 1 or more")
+        top_k = int(given)
         for position, query in enumerate(model_input):
             _check(position, query)
         examples = [
