@@ -465,7 +465,7 @@ class Settings(_Section):
     def portable(self) -> dict[str, Any]:
         """Settings without home and connections: safe to log and to pass to another host.
 
-        How a watcher is woken and how a server serves are left out too: no model was made with them.
+        How a watcher is woken and a server serves is left out too: no model was made with it.
         """
         data = self.model_dump(mode="json")
         del data["home"], data["kubeflow"], data["trigger"], data["serving"]
