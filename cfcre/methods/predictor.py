@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from cfcre.modeling.prediction import probabilities, rank_relations
 __all__ = ["Prediction", "Predictor"]
 
 Array = npt.NDArray[np.float32]
+
+#: Rows below which starting other processes costs more than it saves.
+_MANY = 512
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,21 @@ class Predictor:
     Args:
         state: Has prototypes.
         compute: Device and threads; precision is always float32 here.
+        embed: Gives the unit representations of many rows in place of this process.
     """
 
-    def __init__(self, state: LearnerState, compute: ComputeSettings | None = None) -> None:
+    def __init__(
+        self,
+        state: LearnerState,
+        compute: ComputeSettings | None = None,
+        *,
+        embed: Callable[[Sequence[RelationExample]], Array] | None = None,
+    ) -> None:
         if state.prototypes is None:
             raise StateError("this learner state has no prototypes yet: it was not consolidated")
         settings = compute or ComputeSettings()
         self._state = state
+        self._embed = embed
         self._compute = Compute.from_settings(settings)
         self._budget = settings.inference_token_budget
         self._max_length = EncoderSettings.model_validate(state.settings["encoder"]).max_length
@@ -58,13 +69,20 @@ class Predictor:
         self.prototypes: Array = state.prototypes.numpy()
 
     @classmethod
-    def load(cls, folder: Path, settings: Settings | None = None) -> Predictor:
+    def load(
+        cls,
+        folder: Path,
+        settings: Settings | None = None,
+        *,
+        embed: Callable[[Sequence[RelationExample]], Array] | None = None,
+    ) -> Predictor:
         """Read a state directory.
 
         Raises:
             StateError: It is damaged, or was not consolidated.
         """
-        return cls(LearnerState.load(folder), settings.compute if settings else None)
+        compute = settings.compute if settings else None
+        return cls(LearnerState.load(folder), compute, embed=embed)
 
     @property
     def relations(self) -> list[str]:
@@ -86,6 +104,8 @@ class Predictor:
             return np.zeros((0, self.prototypes.shape[1]), dtype=np.float32)
         for e in examples:
             _check_spans(e)
+        if self._embed is not None and len(examples) >= _MANY:
+            return self._embed(examples)
         encoded = self._state.tokenizer.encode(examples, self._max_length)
         h = extract(self._state.encoder, encoded, self._compute, self._budget)
         return np.asarray(h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12))
