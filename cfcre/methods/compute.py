@@ -88,7 +88,7 @@ def seeded(*seed: int) -> Iterator[None]:
 
 def _own_gpu(device: torch.device, place: int, processes: int) -> torch.device:
     """The GPU of one of several processes of a machine: one each, by their order."""
-    if device.index is not None:
+    if ":" in str(device):
         raise ConfigurationError(
             f"compute.device: {device} names one GPU for {processes} processes; use auto or cuda"
         )

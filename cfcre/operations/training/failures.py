@@ -86,4 +86,6 @@ def error_from(records: Iterable[Mapping[str, Any]], output: str, where: str) ->
     if all_records:
         message = json.dumps(all_records[0].get("message"))[:_LONGEST]
         return RetryableError(f"the training processes of {where} lost each other: {message}")
-    return RetryableError(f"the training processes of {where} ended without saying why; see the log")
+    return RetryableError(
+        f"the training processes of {where} ended without saying why; see the log"
+    )

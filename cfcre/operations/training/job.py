@@ -23,13 +23,21 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from cfcre.config import Settings
 from cfcre.data.files import read_examples, read_json, write_examples, write_json
 from cfcre.data.schema import RelationExample
-from cfcre.errors import ConfigurationError, DataError
+from cfcre.errors import ConfigurationError, DataError, StateError
 from cfcre.operations.stages.common import stage_settings
 
 if TYPE_CHECKING:
     from cfcre.methods.training import Progress
 
-__all__ = ["EMBEDDINGS_FILE", "FACTS_FILE", "STATE_FOLDER", "Job", "Step", "write_job"]
+__all__ = [
+    "EMBEDDINGS_FILE",
+    "FACTS_FILE",
+    "RESULT_FOLDER",
+    "STATE_FOLDER",
+    "Job",
+    "Step",
+    "write_job",
+]
 
 JOB_FILE = "job.json"
 FACTS_FILE = "facts.json"
@@ -92,13 +100,22 @@ class Job:
             ) from error
 
     def digest(self) -> bytes:
-        """SHA-256 over job, rows and the description of the state, which names its files' own."""
+        """SHA-256 over job, rows and the description of the state, which names its files' own.
+
+        Raises:
+            StateError: One of these files is missing.
+        """
         digest = hashlib.sha256()
         paths = [self.folder / name for name in (JOB_FILE, _TRAIN_FILE, _AUGMENTED_FILE)]
         if self.state_in is not None:
             paths.append(self.state_in / "state.json")
         for path in paths:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            try:
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+            except OSError as error:
+                raise StateError(
+                    f"the training job lacks {path.name}: {error.strerror or error}"
+                ) from error
         return digest.digest()
 
     def run(self, progress: Progress) -> dict[str, Any]:

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 from cfcre.config import Settings
 from cfcre.data.schema import RelationExample
 from cfcre.errors import StateError
-from cfcre.operations.training.job import EMBEDDINGS_FILE, Step, write_job
+from cfcre.operations.training.job import (
+    EMBEDDINGS_FILE,
+    RESULT_FOLDER,
+    STATE_FOLDER,
+    Step,
+    write_job,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,9 +129,13 @@ def _count(step: Step, settings: Settings) -> int:
     return settings.compute.processes if training else settings.compute.evaluation_processes
 
 
+def _nodes(settings: Settings, attempt: Attempt | None) -> Attempt | None:
+    """The attempt, where its steps are to run on the nodes of a TrainJob."""
+    return attempt if settings.pipeline.training == "trainjob" else None
+
+
 def _elsewhere(step: Step, settings: Settings, attempt: Attempt | None) -> bool:
-    on_nodes = attempt is not None and settings.pipeline.training == "trainjob"
-    return on_nodes or _count(step, settings) > 1
+    return _nodes(settings, attempt) is not None or _count(step, settings) > 1
 
 
 def _hand_over(
@@ -139,62 +149,47 @@ def _hand_over(
     augmented: Examples = (),
     lineage: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    on_nodes = attempt is not None and settings.pipeline.training == "trainjob"
     state = None if state_in is None else state_in.absolute()
+    on_nodes = _nodes(settings, attempt)
     with tempfile.TemporaryDirectory(prefix="cfcre-job-") as temporary:
         folder = Path(temporary)
-        if not on_nodes:
-            from cfcre.operations.training.processes import run_processes
+        write_job(
+            folder,
+            step,
+            settings,
+            rows,
+            augmented=augmented,
+            lineage=lineage,
+            # Nodes find the state in the job's folder, processes of this machine where it is.
+            state=None if state is None else STATE_FOLDER if on_nodes else str(state),
+            out=RESULT_FOLDER if on_nodes else str(out.absolute()),
+        )
+        if on_nodes is not None:
+            return _on_nodes(step, folder, state, out, settings, on_nodes)
+        from cfcre.operations.training.processes import run_processes
 
-            where = None if state is None else str(state)
-            write_job(
-                folder,
-                step,
-                settings,
-                rows,
-                augmented=augmented,
-                lineage=lineage,
-                state=where,
-                out=str(out.absolute()),
-            )
-            return run_processes(folder, _count(step, settings), settings.compute, progress)
-        assert attempt is not None
-        return _on_nodes(step, folder, state, rows, augmented, lineage, out, settings, attempt)
+        return run_processes(folder, _count(step, settings), settings.compute, progress)
 
 
 def _on_nodes(
-    step: Step,
-    folder: Path,
-    state: Path | None,
-    rows: Examples,
-    augmented: Examples,
-    lineage: Mapping[str, Any] | None,
-    out: Path,
-    settings: Settings,
-    attempt: Attempt,
+    step: Step, folder: Path, state: Path | None, out: Path, settings: Settings, attempt: Attempt
 ) -> dict[str, Any]:
     from cfcre.intake.store import open_store
-    from cfcre.operations.training.job import STATE_FOLDER
+    from cfcre.methods.state import verify_files
     from cfcre.operations.training.trainjob import Handover, run_train_job
     from cfcre.operations.training.trainjob_client import TrainJobs
     from cfcre.operations.training.trainjob_manifest import job_name
 
-    write_job(
-        folder,
-        step,
-        settings,
-        rows,
-        augmented=augmented,
-        lineage=lineage,
-        state=None if state is None else STATE_FOLDER,
-    )
-    annotations = {
-        "cfcre.io/run": attempt.run_name,
-        "cfcre.io/stream": attempt.stream,
-        "cfcre.io/step": step,
-    }
     handover = Handover(
-        job_name(step, attempt.run_name, attempt.token), folder, state, out, annotations
+        name=job_name(step, attempt.run_name, attempt.token),
+        folder=folder,
+        state=state,
+        out=out,
+        annotations={
+            "cfcre.io/run": attempt.run_name,
+            "cfcre.io/stream": attempt.stream,
+            "cfcre.io/step": step,
+        },
     )
     facts = run_train_job(
         handover,
@@ -203,7 +198,5 @@ def _on_nodes(
         TrainJobs(settings.trainjob.namespace),
         on_start=attempt.on_start,
     )
-    from cfcre.methods.state import verify_files
-
     verify_files(out)
     return facts

@@ -226,7 +226,9 @@ class _Waiting:
             text = " ".join(str(suspended.get("message") or "").split())
             trouble = f"it is still suspended by queue {self._options.queue or 'none'}: {text}"
         seconds = self._options.queue_timeout_seconds
-        return f"the {self._nodes} did not start in {seconds:g} s: {trouble or 'no reason is known'}"
+        return (
+            f"the {self._nodes} did not start in {seconds:g} s: {trouble or 'no reason is known'}"
+        )
 
 
 def _condition(found: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
