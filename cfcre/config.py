@@ -37,6 +37,7 @@ __all__ = [
     "StoreSettings",
     "StreamSettings",
     "TrackingSettings",
+    "TrainJobSettings",
     "TriggerSettings",
     "load_settings",
 ]
@@ -229,7 +230,21 @@ class ComputeSettings(_Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the processor multiplies it natively."
     )
-    threads: int = Field(0, ge=0, description="CPU threads; 0 means all cores.")
+    threads: int = Field(
+        0, ge=0, description="CPU threads of a process; 0 shares all cores among the processes."
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Training processes on one machine, or on each node of a TrainJob; one a GPU.",
+    )
+    evaluation_processes: int = Field(
+        1, ge=1, le=1024, description="The same for memory selection and evaluation."
+    )
+    collective_timeout_seconds: float = Field(
+        600.0, gt=0, description="How long one training process waits for the others."
+    )
     inference_token_budget: int = Field(
         4096, ge=64, description="Word pieces, padding included, in one inference batch."
     )
@@ -256,6 +271,9 @@ class PipelineSettings(_Section):
         default_factory=lambda: {"nvidia.com/gpu.present": "true"}
     )
     gpu_toleration_key: str = Field("nvidia.com/gpu")
+    training: Literal["pod", "trainjob"] = Field(
+        "pod", description="Train in the component's own pod, or on the nodes of a TrainJob."
+    )
     train_memory: str = Field("8Gi", pattern=_QUANTITY)
     train_cpu: str = Field("2")
     train_storage: str = Field(
@@ -417,6 +435,23 @@ class ServingSettings(_Section):
     access_log: bool = Field(True, description="One line a request, without its content.")
 
 
+class TrainJobSettings(_Section):
+    """Training on several nodes by Kubeflow Trainer; used with ``pipeline.training: trainjob``."""
+
+    namespace: str = Field(
+        "cfcre", pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", description="Of the TrainJobs."
+    )
+    runtime_kind: Literal["TrainingRuntime", "ClusterTrainingRuntime"] = "TrainingRuntime"
+    runtime: str = Field("cfcre-torch", min_length=1, description="Name of the runtime.")
+    queue: str = Field("cfcre-training", description="Kueue LocalQueue; empty for none.")
+    nodes: int = Field(2, ge=1, description="Nodes, with compute.processes on each.")
+    poll_seconds: float = Field(5.0, gt=0, description="Between two looks at the TrainJob.")
+    queue_timeout_seconds: float = Field(
+        21600.0, gt=0, description="Longest wait for the queue and for the pods to start."
+    )
+    timeout_seconds: int = Field(43200, ge=1, description="Longest run once the pods have started.")
+
+
 class Settings(_Section):
     """All settings of one home."""
 
@@ -437,6 +472,7 @@ class Settings(_Section):
     trigger: TriggerSettings = TriggerSettings()
     kubeflow: KubeflowSettings = KubeflowSettings()
     serving: ServingSettings = ServingSettings()
+    trainjob: TrainJobSettings = TrainJobSettings()
 
     @property
     def store_url(self) -> str:

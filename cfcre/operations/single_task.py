@@ -92,6 +92,7 @@ def run_single_task(
     from cfcre.evaluation.scoring import TaskTestSet
     from cfcre.methods import steps
     from cfcre.methods.training import no_progress
+    from cfcre.operations.training import run
 
     if out.exists() and any(out.iterdir()):
         raise ConfigurationError(f"{out} is not empty; give --out a new folder")
@@ -115,13 +116,13 @@ def run_single_task(
             "code_version": cfcre.__version__,
         }
         with _timed(seconds, "train_task"):
-            steps.train_task(
+            run.train_task(
                 parent, train, auxiliary, work / "a", settings, lineage=lineage, progress=tell
             )
         with _timed(seconds, "select_memory"):
-            steps.select_memory(work / "a", train, work / "b", settings, progress=tell)
+            run.select_memory(work / "a", train, work / "b", settings, progress=tell)
         with _timed(seconds, "consolidate"):
-            steps.consolidate(work / "b", train, work / "c", settings, progress=tell)
+            run.consolidate(work / "b", train, work / "c", settings, progress=tell)
         with _timed(seconds, "evaluate"):
             rows = _rows(parent, raw.batch_hash, result.accepted)
             tests = [

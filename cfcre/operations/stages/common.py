@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +24,7 @@ from cfcre.operations.owner import Owner
 if TYPE_CHECKING:
     from cfcre.intake.store import ObjectStore
     from cfcre.operations.ledger import Claim, Ledger
+    from cfcre.operations.training.run import Attempt
 
 __all__ = [
     "PAUSE_VARIABLE",
@@ -125,6 +126,21 @@ class Stage:
     ledger: Ledger
     events: EventWriter
     facts: dict[str, Any] = field(default_factory=dict)
+    _undo: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def attempt(self) -> Attempt:
+        """What a step needs to know to run elsewhere under this claim."""
+        from cfcre.operations.training.run import Attempt
+
+        task = self.claim
+        return Attempt(task.run_name, task.token, task.stream, on_start=self._undo.append)
+
+    def leave(self, code: int) -> None:
+        """End this process at once, and what it started elsewhere."""
+        for undo in self._undo:
+            undo()
+        os._exit(code)
 
     @cached_property
     def store(self) -> ObjectStore:
@@ -170,7 +186,10 @@ def stage(name: str, claim: str, settings: str) -> Iterator[Stage]:
         lease = options.ledger.lease_seconds
         ledger.renew(task, lease)
         heartbeat = Heartbeat(
-            renew=lambda: ledger.renew(task, lease), owner_alive=_owner_alive, lease_seconds=lease
+            renew=lambda: ledger.renew(task, lease),
+            owner_alive=_owner_alive,
+            lease_seconds=lease,
+            leave=running.leave,
         )
         with heartbeat:
             _pause(name)

@@ -36,7 +36,7 @@ def run(
         LeaseLost: Another run owns the task now.
     """
     with stage(NAME, claim, settings) as running:
-        from cfcre.methods.steps import consolidate
+        from cfcre.operations.training.run import consolidate
 
         result = consolidate(
             Path(selected),
@@ -44,6 +44,7 @@ def run(
             Path(state),
             running.settings,
             progress=running.progress,
+            attempt=running.attempt,
         )
         write_json(Path(facts), result)
         running.facts.update(steps=result["steps"], work_seconds=result["seconds"])

@@ -33,7 +33,7 @@ def run(*, claim: str, settings: str, accepted: str, state: str, selected: str) 
         LeaseLost: Another run owns the task now.
     """
     with stage(NAME, claim, settings) as running:
-        from cfcre.methods.steps import select_memory
+        from cfcre.operations.training.run import select_memory
 
         facts = select_memory(
             Path(state),

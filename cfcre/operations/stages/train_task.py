@@ -39,7 +39,7 @@ def run(
         LeaseLost: Another run owns the task now.
     """
     with stage(NAME, claim, settings) as running:
-        from cfcre.methods.steps import train_task
+        from cfcre.operations.training.run import train_task
 
         task = running.claim
         running.ledger.advance(task, "training")
@@ -58,6 +58,7 @@ def run(
                 "code_version": cfcre.__version__,
             },
             progress=running.progress,
+            attempt=running.attempt,
         )
         write_json(Path(facts), result)
         running.facts.update(steps=result["steps"], work_seconds=result["seconds"])
