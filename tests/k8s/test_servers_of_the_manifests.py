@@ -1,0 +1,345 @@
+"""What the manifests start, started here: the tracking server, its migrations and users; dev's S3."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from k8s_bundle import K8S, Bundle
+
+SCRIPTS = K8S / "base" / "mlflow" / "scripts"
+HOST = "cfcre-mlflow.cfcre.svc.cluster.local:5000"
+SECRETS = {
+    "cfcre-mlflow-server/admin-username": "admin",
+    "cfcre-mlflow-server/admin-password": "an-admin-of-the-tests",
+    "cfcre-mlflow-server/flask-secret-key": "a-key-of-the-tests",
+    "cfcre-mlflow-client/username": "cfcre",
+    "cfcre-mlflow-client/password": "a-client-of-the-tests",
+    "cfcre-s3/AWS_ACCESS_KEY_ID": "testkey",
+    "cfcre-s3/AWS_SECRET_ACCESS_KEY": "testsecret",
+}
+pytestmark = pytest.mark.server
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def environment(bundle: Bundle, container: dict[str, Any], secrets: dict[str, str]) -> dict[str, str]:
+    """The variables of a container, as the kubelet would set them, over a bare environment."""
+    given = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "ignore"}
+    for whole in container.get("envFrom") or ():
+        found = bundle.get("ConfigMap", whole["configMapRef"]["name"])
+        assert found is not None
+        given |= found["data"]
+    for variable in container.get("env") or ():
+        source = variable.get("valueFrom") or {}
+        if "secretKeyRef" in source:
+            reference = source["secretKeyRef"]
+            given[variable["name"]] = secrets[f"{reference['name']}/{reference['key']}"]
+        elif "configMapKeyRef" in source:
+            reference = source["configMapKeyRef"]
+            found = bundle.get("ConfigMap", reference["name"])
+            assert found is not None
+            given[variable["name"]] = found["data"][reference["key"]]
+        else:
+            given[variable["name"]] = expanded(variable["value"], given)
+    return given
+
+
+def expanded(text: str, variables: dict[str, str]) -> str:
+    return re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], text)
+
+
+def words(container: dict[str, Any], variables: dict[str, str]) -> list[str]:
+    """Command and arguments, with this Python for the image's."""
+    given = [*container["command"], *(container.get("args") or ())]
+    first = {"mlflow": [sys.executable, "-m", "mlflow"], "python": [sys.executable]}
+    command = first.get(given[0], [given[0]])
+    return [*command, *(expanded(word, variables) for word in given[1:])]
+
+
+def ask(url: str, host: str, login: tuple[str, str] | None = None) -> int:
+    import base64
+
+    headers = {"Host": host}
+    if login:
+        headers["Authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=20
+        ) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+def pod_spec(bundle: Bundle, kind: str, name: str) -> dict[str, Any]:
+    found = bundle.get(kind, name)
+    assert found is not None
+    spec = found["spec"]
+    spec = spec["jobTemplate"]["spec"] if kind == "CronJob" else spec
+    inner: dict[str, Any] = spec["template"]["spec"]
+    return inner
+
+
+class TrackingServer:
+    """The tracking server as the overlay dev starts it, over SQLite and a folder."""
+
+    def __init__(self, bundle: Bundle, folder: Path) -> None:
+        self.bundle, self.folder = bundle, folder
+        self.working = folder / "working"  # stands for the read-only root
+        self.working.mkdir()
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        # The % is no accident: a password in a URL is escaped, and MLflow's file interpolates.
+        # SQLAlchemy decodes it, so the file's name has a space.
+        self.secrets = SECRETS | {
+            "cfcre-mlflow-server/backend-store-uri": f"sqlite:///{folder}/runs.db",
+            "cfcre-mlflow-server/auth-database-uri": f"sqlite:///{folder}/users%20x.db",
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def run(self, container: dict[str, Any], **more: str) -> subprocess.CompletedProcess[str]:
+        variables = environment(self.bundle, container, self.secrets) | more
+        given = [
+            word.replace("/opt/scripts", str(SCRIPTS)).replace(
+                "/etc/mlflow/auth.ini", str(self.folder / "auth.ini")
+            )
+            for word in words(container, variables)
+        ]
+        return subprocess.run(
+            given, env=variables, cwd=self.working, capture_output=True, text=True, check=False
+        )
+
+    def migrate(self) -> None:
+        spec = pod_spec(self.bundle, "Job", "cfcre-mlflow-migrate-0-1-0")
+        for container in (*spec["initContainers"], *spec["containers"]):
+            done = self.run(container)
+            assert done.returncode == 0, done.stderr
+
+    def start(self) -> None:
+        spec = pod_spec(self.bundle, "Deployment", "cfcre-mlflow")
+        (first,) = spec["initContainers"]
+        done = self.run(first)
+        assert done.returncode == 0, done.stderr
+        (container,) = spec["containers"]
+        variables = environment(self.bundle, container, self.secrets)
+        variables["MLFLOW_AUTH_CONFIG_PATH"] = str(self.folder / "auth.ini")
+        variables["MLFLOW_SERVER_ALLOWED_HOSTS"] += f",127.0.0.1:{self.port}"
+        variables["MLFLOW_ARTIFACTS_DESTINATION"] = str(self.folder / "artifacts")
+        changed = {"--port=5000": f"--port={self.port}", "--host=0.0.0.0": "--host=127.0.0.1"}
+        given = [changed.get(word, word) for word in words(container, variables)]
+        log = (self.folder / "server.log").open("wb")
+        self.process = subprocess.Popen(
+            given, env=variables, cwd=self.working, stdout=log, stderr=log, start_new_session=True
+        )
+        self._wait()
+
+    def _wait(self) -> None:
+        assert self.process is not None
+        log = self.folder / "server.log"
+        for _ in range(1200):
+            assert self.process.poll() is None, log.read_text()
+            try:
+                if ask(f"{self.url}/health", "kubelet") == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        pytest.fail(f"the server did not answer: {log.read_text()}")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, 15)
+            self.process.wait(30)
+
+    def ensure_user(self, **secrets: str) -> subprocess.CompletedProcess[str]:
+        spec = pod_spec(self.bundle, "CronJob", "cfcre-mlflow-client-user")
+        (container,) = spec["containers"]
+        return self.run(container, MLFLOW_TRACKING_URI=self.url, **secrets)
+
+
+@pytest.fixture(scope="module")
+def tracking(
+    bundles: dict[str, Bundle], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TrackingServer]:
+    pytest.importorskip("flask_wtf", reason="MLflow's extra auth is not installed")
+    server = TrackingServer(bundles["production"], tmp_path_factory.mktemp("tracking"))
+    server.migrate()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.slow
+class TestTrackingServer:
+    runs = "/api/2.0/mlflow/experiments/search?max_results=1"
+
+    def test_nobody_gets_in_without_a_login(self, tracking: TrackingServer) -> None:
+        assert ask(tracking.url + self.runs, HOST) == 401
+        assert ask(tracking.url + self.runs, HOST, ("admin", "password1234")) == 401
+        admin = (SECRETS["cfcre-mlflow-server/admin-username"],) + (
+            SECRETS["cfcre-mlflow-server/admin-password"],
+        )
+        assert ask(tracking.url + self.runs, HOST, admin) == 200
+
+    def test_another_host_header_is_refused(self, tracking: TrackingServer) -> None:
+        assert ask(tracking.url + self.runs, "evil.example") == 403
+        assert ask(tracking.url + "/health", "10.1.2.3:5000") == 200
+
+    def test_the_user_database_is_the_one_of_the_secret(self, tracking: TrackingServer) -> None:
+        assert (tracking.folder / "users x.db").is_file()
+        assert (tracking.folder / "auth.ini").stat().st_mode & 0o777 == 0o600
+
+    def test_the_client_is_made_once_and_follows_its_secret(
+        self, tracking: TrackingServer
+    ) -> None:
+        made = tracking.ensure_user()
+        assert (made.returncode, "was made" in made.stdout) == (0, True), made.stderr
+        again = tracking.ensure_user()
+        assert (again.returncode, "is there" in again.stdout) == (0, True), again.stderr
+        rotated = tracking.ensure_user(CLIENT_PASSWORD="another-password-now")
+        assert (rotated.returncode, "new password" in rotated.stdout) == (0, True), rotated.stderr
+        assert ask(tracking.url + self.runs, HOST, ("cfcre", "another-password-now")) == 200
+        back = tracking.ensure_user()
+        assert "new password" in back.stdout, back.stderr
+        for done in (made, again, rotated, back):
+            for secret in (*SECRETS.values(), "another-password-now"):
+                if secret not in {"cfcre", "admin"}:
+                    assert secret not in done.stdout + done.stderr
+
+    @pytest.mark.parametrize(
+        ("changed", "code", "text"),
+        [
+            ({"CLIENT_USERNAME": "new", "ADMIN_PASSWORD": "not-the-password"}, 2, "401"),
+            ({"CLIENT_USERNAME": "admin"}, 2, "administrator"),
+            ({"CLIENT_PASSWORD": ""}, 2, "CLIENT_PASSWORD"),
+            ({"CLIENT_USERNAME": "short", "CLIENT_PASSWORD": "x"}, 2, "400"),
+        ],
+    )
+    def test_what_is_wrong_is_said(
+        self, tracking: TrackingServer, changed: dict[str, str], code: int, text: str
+    ) -> None:
+        done = tracking.ensure_user(**changed)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert text in done.stderr and len(done.stderr.splitlines()) == 1
+
+    def test_a_server_that_is_away_can_be_tried_again(self, tracking: TrackingServer) -> None:
+        spec = pod_spec(tracking.bundle, "CronJob", "cfcre-mlflow-client-user")
+        away = f"http://127.0.0.1:{free_port()}"
+        done = tracking.run(spec["containers"][0], MLFLOW_TRACKING_URI=away)
+        assert done.returncode == 75
+
+    def test_the_client_works_and_is_no_administrator(
+        self, tracking: TrackingServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        import mlflow
+
+        tracking.ensure_user()
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", SECRETS["cfcre-mlflow-client/username"])
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRETS["cfcre-mlflow-client/password"])
+        client = mlflow.MlflowClient(tracking.url)
+        experiment = client.create_experiment("cfcre")
+        # The artifact goes through the server: the client holds no key of the store.
+        assert client.get_experiment(experiment).artifact_location.startswith("mlflow-artifacts:")
+        run = client.create_run(experiment)
+        (tmp_path / "prototypes.json").write_text("[1]")
+        client.log_artifact(run.info.run_id, str(tmp_path / "prototypes.json"))
+        assert list((tracking.folder / "artifacts").rglob("prototypes.json"))
+        client.create_registered_model("cfcre")
+        login = (SECRETS["cfcre-mlflow-client/username"],) + (
+            SECRETS["cfcre-mlflow-client/password"],
+        )
+        users = f"{tracking.url}/api/2.0/mlflow/users/get?username=admin"
+        assert ask(users, HOST, login) == 403
+
+    def test_nothing_is_written_beside_the_volumes(self, tracking: TrackingServer) -> None:
+        assert list(tracking.working.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_server_without_its_secrets_does_not_start(
+    bundles: dict[str, Bundle], tmp_path: Path
+) -> None:
+    pytest.importorskip("flask_wtf", reason="MLflow's extra auth is not installed")
+    server = TrackingServer(bundles["production"], tmp_path)
+    spec = pod_spec(server.bundle, "Deployment", "cfcre-mlflow")
+    empty = server.run(spec["initContainers"][0], AUTH_DATABASE_URI="")
+    assert empty.returncode == 2 and "auth-database-uri" in empty.stderr
+    server.secrets["cfcre-mlflow-server/admin-password"] = ""
+    with pytest.raises(AssertionError, match="no default admin password"):
+        server.start()
+    server.process = None
+
+
+class TestObjectStoreOfDev:
+    """rclone with the very arguments and variables of the manifest."""
+
+    @pytest.fixture
+    def store(self, bundles: dict[str, Bundle], tmp_path: Path) -> Iterator[str]:
+        beside = Path(sys.executable).parent / "rclone"
+        rclone = str(beside) if beside.is_file() else shutil.which("rclone")
+        if rclone is None:
+            pytest.skip("no rclone on this machine")
+        (container,) = pod_spec(bundles["dev"], "StatefulSet", "cfcre-dev-s3")["containers"]
+        variables = environment(bundles["dev"], container, SECRETS)
+        variables |= {"RCLONE_CONFIG": str(tmp_path / "none"), "RCLONE_CACHE_DIR": str(tmp_path)}
+        # The volume is mounted as the folder of the bucket.
+        (bucket,) = (m["mountPath"] for m in container["volumeMounts"] if m["name"] == "data")
+        root = words(container, variables)[-1]
+        assert Path(bucket).parent == Path(root)
+        (tmp_path / "s3" / Path(bucket).name).mkdir(parents=True)
+        port = free_port()
+        changed = {root: str(tmp_path / "s3"), "--addr=:9000": f"--addr=127.0.0.1:{port}"}
+        given = [rclone, *(changed.get(w, w) for w in words(container, variables)[1:])]
+        log = (tmp_path / "log").open("wb")
+        process = subprocess.Popen(given, env=variables, stdout=log, stderr=log)
+        try:
+            for _ in range(300):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(10)
+
+    def test_it_answers_to_the_keys_of_the_secret_only(
+        self, store: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        import boto3
+        import botocore.exceptions
+
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+
+        def client(secret: str) -> Any:
+            return boto3.session.Session().client(
+                "s3",
+                endpoint_url=store,
+                region_name="us-east-1",
+                aws_access_key_id=SECRETS["cfcre-s3/AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=secret,
+            )
+
+        mine = client(SECRETS["cfcre-s3/AWS_SECRET_ACCESS_KEY"])
+        mine.put_object(Bucket="cfcre", Key="store/inbox/s/b.jsonl", Body=b"{}\n")
+        assert mine.get_object(Bucket="cfcre", Key="store/inbox/s/b.jsonl")["Body"].read() == b"{}\n"
+        with pytest.raises(botocore.exceptions.ClientError):
+            client("another").list_objects_v2(Bucket="cfcre")
