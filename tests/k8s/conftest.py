@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from k8s_bundle import OVERLAYS, SCHEMAS, Bundle, copied_manifests, overlay_with, render, renderer
+from k8s_bundle import (
+    OVERLAYS,
+    SCHEMAS,
+    SERVING,
+    Bundle,
+    copied_manifests,
+    overlay_with,
+    render,
+    renderer,
+)
 
-# The alternatives of serving that are not shipped in an overlay, each rendered on production.
-SERVING = {
-    "production-kserve": ("serving-kserve",),
-    "production-keda": ("serving-deployment", "serving-keda", "ingress-serving"),
-}
 REST = ("high-availability", "gpu-training", "external-secrets", "ingress", "monitoring", "release")
 
 

@@ -18,6 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
 SCHEMAS = ROOT.parent / "shared" / "schemas"
 OVERLAYS = ("dev", "gpu", "production")
+# The alternatives of serving that are not shipped in an overlay, each rendered on production.
+SERVING = {
+    "production-kserve": ("serving-kserve",),
+    "production-keda": ("serving-deployment", "serving-keda", "ingress-serving"),
+}
 
 Object = dict[str, Any]
 
@@ -50,7 +55,7 @@ def render(folder: Path) -> list[Object]:
 
 def copied_manifests(target: Path) -> Path:
     """A copy of k8s/ in which the overlay dev has secrets, made as its documentation says."""
-    shutil.copytree(K8S, target, ignore=shutil.ignore_patterns("*.env.local"))
+    shutil.copytree(K8S, target)
     secrets = target / "overlays" / "dev" / "secrets"
     for own in secrets.glob("*.env"):
         own.unlink()  # of whoever works here; the tests make their own

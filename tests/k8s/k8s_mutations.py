@@ -101,9 +101,7 @@ def _policy(bundle: Bundle, name: str) -> dict[str, Any]:
 
 
 def _env(bundle: Bundle, variable: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(
-        v for v in _container(bundle)["env"] if v["name"] == variable
-    )
+    found: dict[str, Any] = next(v for v in _container(bundle)["env"] if v["name"] == variable)
     return found
 
 
@@ -137,7 +135,8 @@ MUTATIONS: tuple[tuple[str, str, Mutation], ...] = (
      lambda b: _container(b)["livenessProbe"]["httpGet"].update(port="nowhere")),
     ("latest", "image_is_fixed",
      lambda b: _container(b).update(image="ghcr.io/cfcre/cfcre-python:latest")),
-    ("no tag", "image_is_fixed", lambda b: _container(b).update(image="ghcr.io/cfcre/cfcre-python")),
+    ("no tag", "image_is_fixed",
+     lambda b: _container(b).update(image="ghcr.io/cfcre/cfcre-python")),
     ("unknown image", "image_is_fixed", lambda b: _container(b).update(image="evil.example/x:1")),
     ("home on the root", "writable_places_are_bounded",
      lambda b: _env(b, "HOME").update(value="/root")),

@@ -37,12 +37,14 @@ RULES = (
     Rule("No privilege escalation, no privileged container.", pods.no_escalation),
     Rule("Every capability is dropped, none is added.", pods.no_capabilities),
     Rule("The seccomp profile is RuntimeDefault.", pods.seccomp),
-    Rule("No network, process or IPC namespace, path or port of the host.", pods.nothing_of_the_host),
+    Rule(
+        "No network, process or IPC namespace, path or port of the host.", pods.nothing_of_the_host
+    ),
     Rule("Requests and limits of cpu, memory and ephemeral storage.", pods.resources),
     Rule("Startup, liveness and readiness probes on what runs for ever.", pods.probes),
     Rule("Images are known ones and name a version, never latest.", pods.image_is_fixed),
     Rule(
-        "What is written to is an emptyDir with a size limit; HOME, TMPDIR and CFCRE_HOME are there.",
+        "What is written to is an emptyDir of limited size; HOME, TMPDIR, CFCRE_HOME are there.",
         pods.writable_places_are_bounded,
     ),
     Rule(
@@ -52,14 +54,20 @@ RULES = (
     Rule("Pods of cfcre have a service account of their own.", pods.own_account),
     Rule("A grace period is set, and preStop is shorter.", pods.ends_in_time),
     Rule("No variables of Kubernetes for its Services.", pods.no_service_variables),
-    Rule("No container is in a place that these rules do not look at.", pods.every_container_is_seen),
+    Rule(
+        "No container is in a place that these rules do not look at.", pods.every_container_is_seen
+    ),
     # Secrets and permissions.
     Rule(
-        "No secret is literal in a variable, an argument or a ConfigMap; none is in the repository.",
+        "No secret is literal in a variable, an argument or a ConfigMap, none in the repository.",
         objects.no_secret_literal,
     ),
-    Rule("Roles name verbs and secrets; none counts in the whole cluster.", objects.least_privilege),
-    Rule("A token for Kubeflow, and for nobody else, where runs are started.", network.kubeflow_token),
+    Rule(
+        "Roles name verbs and secrets; none counts in the whole cluster.", objects.least_privilege
+    ),
+    Rule(
+        "A token for Kubeflow, and for nobody else, where runs are started.", network.kubeflow_token
+    ),
     Rule(
         "MLflow asks for a login, checks the Host header and proxies artifacts.",
         objects.mlflow_is_closed,
@@ -77,7 +85,9 @@ RULES = (
         references.ingress_is_encrypted_and_answered,
     ),
     # Names that lead somewhere.
-    Rule("Every object is in the namespace cfcre, or is not namespaced.", references.in_the_namespace),
+    Rule(
+        "Every object is in the namespace cfcre, or is not namespaced.", references.in_the_namespace
+    ),
     Rule("Selectors of workloads take their own pods and no others.", references.selectors_match),
     Rule("Every Service selects a pod that has its port.", references.services_reach_pods),
     Rule("Every monitor selects something that has its port.", references.monitors_find_targets),

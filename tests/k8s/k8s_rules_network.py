@@ -78,7 +78,8 @@ def rules_are_narrow(bundle: Bundle) -> Iterator[str]:
                 if not peers:
                     yield f"{kind_name(policy)}: {kind} for everybody"
                 among = bool(peers) and all(
-                    peer.get("podSelector") == spec["podSelector"] and "namespaceSelector" not in peer
+                    peer.get("podSelector") == spec["podSelector"]
+                    and "namespaceSelector" not in peer
                     for peer in peers
                 )
                 if not rule.get("ports") and not among:

@@ -12,7 +12,9 @@ from k8s_rules_references import selects, version_of
 
 _SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY|AUTH_KEY|CREDENTIAL|PRIVATE", re.I)
 _LOGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]+@")
-_LITERAL = re.compile(r"(?i)\b(password|secret|token|access_key|secret_key)\s*[=:]\s*['\"]?[\w+/-]{6,}")
+_LITERAL = re.compile(
+    r"(?i)\b(password|secret|token|access_key|secret_key)\s*[=:]\s*['\"]?[\w+/-]{6,}"
+)
 _EXPANSIONS = re.compile(r'(\$\([A-Z_]+\)|[,:"])+')
 # Labelled so that they are recognised: files made by the user for development.
 _GENERATED = {"dev"}
@@ -54,9 +56,9 @@ def least_privilege(bundle: Bundle) -> Iterator[str]:
         for rule in role["rules"]:
             if "*" in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]:
                 yield f"{kind_name(role)}: a wildcard"
-            if "secrets" in rule["resources"]:
-                if not rule.get("resourceNames") or rule["verbs"] != ["get"]:
-                    yield f"{kind_name(role)}: secrets that are not named"
+            named = rule.get("resourceNames") and rule["verbs"] == ["get"]
+            if "secrets" in rule["resources"] and not named:
+                yield f"{kind_name(role)}: secrets that are not named"
             for risky in ("pods/exec", "roles", "rolebindings", "serviceaccounts/token"):
                 if risky in rule["resources"]:
                     yield f"{kind_name(role)}: {risky}"
@@ -159,7 +161,9 @@ def mlflow_is_closed(bundle: Bundle) -> Iterator[str]:
             for whole in container.get("envFrom") or ():
                 source = bundle.get("ConfigMap", whole["configMapRef"]["name"])
                 variables |= (source or {}).get("data") or {}
-            hosts = re.sub(r"\$\((\w+)\)", lambda m: variables.get(m[1], ""), "".join(allowed))
+            hosts = "".join(allowed)
+            for name, value in variables.items():
+                hosts = hosts.replace(f"$({name})", value)
             if not hosts or "*" in hosts:
                 yield f"{pod.where}: any Host header is answered"
             names = {v["name"] for v in container.get("env") or () if "valueFrom" in v}

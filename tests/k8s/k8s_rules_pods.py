@@ -1,4 +1,4 @@
-"""What must hold for every pod, whatever object makes it. Each rule yields the problems it finds."""
+"""What must hold for every pod, whatever makes it. Each rule yields the problems it finds."""
 
 from __future__ import annotations
 

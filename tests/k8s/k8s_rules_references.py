@@ -251,7 +251,9 @@ def ingress_is_encrypted_and_answered(bundle: Bundle) -> Iterator[str]:
     }
     for ingress in bundle.of("Ingress"):
         spec = ingress["spec"]
-        covered = {host: tls["secretName"] for tls in spec.get("tls") or () for host in tls["hosts"]}
+        covered = {
+            host: tls["secretName"] for tls in spec.get("tls") or () for host in tls["hosts"]
+        }
         for rule in spec["rules"]:
             if rule["host"] not in certificates.get(covered.get(rule["host"], ""), set()):
                 yield f"{kind_name(ingress)}: no certificate for {rule['host']}"

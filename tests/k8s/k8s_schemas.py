@@ -1,4 +1,4 @@
-"""Every object against the schema of its kind: the core kinds from a package, the others from files.
+"""Every object against the schema of its kind: core kinds by a package, others by files.
 
 No kind passes unvalidated: one that has no schema is an error, on every machine.
 """

@@ -1,4 +1,4 @@
-"""The alert rules: expressions that parse, metrics that exist, alerts that fire when they should."""
+"""The alert rules: they parse, ask for metrics that exist, and fire when they should."""
 
 from __future__ import annotations
 
@@ -121,11 +121,11 @@ def test_a_metric_that_does_not_exist_is_noticed() -> None:
 class TestWithPrometheus:
     """Prometheus' own tool reads the rules, and feeds them series."""
 
-    @pytest.fixture(scope="class")
-    def rules(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    @pytest.fixture
+    def rules(self, tmp_path: Path) -> Path:
         if shutil.which("promtool") is None:
             pytest.skip("promtool is not on this machine; Debian's package prometheus has it")
-        file = tmp_path_factory.mktemp("alerts") / "rules.yaml"
+        file = tmp_path / "rules.yaml"
         file.write_text(yaml.safe_dump({"groups": [{"name": "cfcre", "rules": alerts()}]}))
         return file
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import SERVING
-from k8s_bundle import OVERLAYS, Bundle
+from k8s_bundle import OVERLAYS, SERVING, Bundle
 from k8s_mutations import MUTATIONS, Mutation, removals
 from k8s_rules import RULES, Rule, problems
 

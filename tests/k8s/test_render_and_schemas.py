@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import SERVING
-from k8s_bundle import K8S, OVERLAYS, Bundle, Object, kind_name, overlay_with, render
+from k8s_bundle import K8S, OVERLAYS, SERVING, Bundle, Object, kind_name, overlay_with, render
 from k8s_rules import problems
 from k8s_schemas import (
     CUSTOM_KINDS,
@@ -28,7 +27,7 @@ CHOICES = ("gpu-training", "high-availability", "external-secrets", "ingress", "
 
 
 def fragments() -> set[Path]:
-    """YAML files under k8s/ that are no objects by themselves: kustomize reads them as something."""
+    """YAML under k8s/ that holds no object by itself: kustomizations, patches, settings."""
     found: set[Path] = set()
     for file in K8S.rglob("kustomization.yaml"):
         content = yaml.safe_load(file.read_text())
@@ -85,7 +84,11 @@ class TestObjects:
 
 def combinations() -> Iterator[tuple[str, tuple[str, ...]]]:
     """Every way to choose components on production; the other overlays with all and with none."""
-    for serving in (("serving-deployment",), ("serving-deployment", "serving-keda"), ("serving-kserve",)):
+    for serving in (
+        ("serving-deployment",),
+        ("serving-deployment", "serving-keda"),
+        ("serving-kserve",),
+    ):
         for size in range(len(CHOICES) + 1):
             for chosen in itertools.combinations(CHOICES, size):
                 for overlay in OVERLAYS:

@@ -1,177 +1,35 @@
-"""What the manifests start, started here: the tracking server, its migrations and users; dev's S3."""
+"""What the manifests start, started here: the tracking server with its users; the S3 of dev."""
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from k8s_bundle import K8S, Bundle
+from k8s_bundle import Bundle
+from k8s_processes import (
+    HOST,
+    SECRETS,
+    TrackingServer,
+    ask,
+    environment,
+    free_port,
+    pod_spec,
+    words,
+)
 
-SCRIPTS = K8S / "base" / "mlflow" / "scripts"
-HOST = "cfcre-mlflow.cfcre.svc.cluster.local:5000"
-SECRETS = {
-    "cfcre-mlflow-server/admin-username": "admin",
-    "cfcre-mlflow-server/admin-password": "an-admin-of-the-tests",
-    "cfcre-mlflow-server/flask-secret-key": "a-key-of-the-tests",
-    "cfcre-mlflow-client/username": "cfcre",
-    "cfcre-mlflow-client/password": "a-client-of-the-tests",
-    "cfcre-s3/AWS_ACCESS_KEY_ID": "testkey",
-    "cfcre-s3/AWS_SECRET_ACCESS_KEY": "testsecret",
-}
 pytestmark = pytest.mark.server
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def environment(bundle: Bundle, container: dict[str, Any], secrets: dict[str, str]) -> dict[str, str]:
-    """The variables of a container, as the kubelet would set them, over a bare environment."""
-    given = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "ignore"}
-    for whole in container.get("envFrom") or ():
-        found = bundle.get("ConfigMap", whole["configMapRef"]["name"])
-        assert found is not None
-        given |= found["data"]
-    for variable in container.get("env") or ():
-        source = variable.get("valueFrom") or {}
-        if "secretKeyRef" in source:
-            reference = source["secretKeyRef"]
-            given[variable["name"]] = secrets[f"{reference['name']}/{reference['key']}"]
-        elif "configMapKeyRef" in source:
-            reference = source["configMapKeyRef"]
-            found = bundle.get("ConfigMap", reference["name"])
-            assert found is not None
-            given[variable["name"]] = found["data"][reference["key"]]
-        else:
-            given[variable["name"]] = expanded(variable["value"], given)
-    return given
-
-
-def expanded(text: str, variables: dict[str, str]) -> str:
-    return re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], text)
-
-
-def words(container: dict[str, Any], variables: dict[str, str]) -> list[str]:
-    """Command and arguments, with this Python for the image's."""
-    given = [*container["command"], *(container.get("args") or ())]
-    first = {"mlflow": [sys.executable, "-m", "mlflow"], "python": [sys.executable]}
-    command = first.get(given[0], [given[0]])
-    return [*command, *(expanded(word, variables) for word in given[1:])]
-
-
-def ask(url: str, host: str, login: tuple[str, str] | None = None) -> int:
-    import base64
-
-    headers = {"Host": host}
-    if login:
-        headers["Authorization"] = "Basic " + base64.b64encode(":".join(login).encode()).decode()
-    try:
-        with urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=20
-        ) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as refused:
-        return refused.code
-
-
-def pod_spec(bundle: Bundle, kind: str, name: str) -> dict[str, Any]:
-    found = bundle.get(kind, name)
-    assert found is not None
-    spec = found["spec"]
-    spec = spec["jobTemplate"]["spec"] if kind == "CronJob" else spec
-    inner: dict[str, Any] = spec["template"]["spec"]
-    return inner
-
-
-class TrackingServer:
-    """The tracking server as the overlay dev starts it, over SQLite and a folder."""
-
-    def __init__(self, bundle: Bundle, folder: Path) -> None:
-        self.bundle, self.folder = bundle, folder
-        self.working = folder / "working"  # stands for the read-only root
-        self.working.mkdir()
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        # The % is no accident: a password in a URL is escaped, and MLflow's file interpolates.
-        # SQLAlchemy decodes it, so the file's name has a space.
-        self.secrets = SECRETS | {
-            "cfcre-mlflow-server/backend-store-uri": f"sqlite:///{folder}/runs.db",
-            "cfcre-mlflow-server/auth-database-uri": f"sqlite:///{folder}/users%20x.db",
-        }
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def run(self, container: dict[str, Any], **more: str) -> subprocess.CompletedProcess[str]:
-        variables = environment(self.bundle, container, self.secrets) | more
-        given = [
-            word.replace("/opt/scripts", str(SCRIPTS)).replace(
-                "/etc/mlflow/auth.ini", str(self.folder / "auth.ini")
-            )
-            for word in words(container, variables)
-        ]
-        return subprocess.run(
-            given, env=variables, cwd=self.working, capture_output=True, text=True, check=False
-        )
-
-    def migrate(self) -> None:
-        spec = pod_spec(self.bundle, "Job", "cfcre-mlflow-migrate-0-1-0")
-        for container in (*spec["initContainers"], *spec["containers"]):
-            done = self.run(container)
-            assert done.returncode == 0, done.stderr
-
-    def start(self) -> None:
-        spec = pod_spec(self.bundle, "Deployment", "cfcre-mlflow")
-        (first,) = spec["initContainers"]
-        done = self.run(first)
-        assert done.returncode == 0, done.stderr
-        (container,) = spec["containers"]
-        variables = environment(self.bundle, container, self.secrets)
-        variables["MLFLOW_AUTH_CONFIG_PATH"] = str(self.folder / "auth.ini")
-        variables["MLFLOW_SERVER_ALLOWED_HOSTS"] += f",127.0.0.1:{self.port}"
-        variables["MLFLOW_ARTIFACTS_DESTINATION"] = str(self.folder / "artifacts")
-        changed = {"--port=5000": f"--port={self.port}", "--host=0.0.0.0": "--host=127.0.0.1"}
-        given = [changed.get(word, word) for word in words(container, variables)]
-        log = (self.folder / "server.log").open("wb")
-        self.process = subprocess.Popen(
-            given, env=variables, cwd=self.working, stdout=log, stderr=log, start_new_session=True
-        )
-        self._wait()
-
-    def _wait(self) -> None:
-        assert self.process is not None
-        log = self.folder / "server.log"
-        for _ in range(1200):
-            assert self.process.poll() is None, log.read_text()
-            try:
-                if ask(f"{self.url}/health", "kubelet") == 200:
-                    return
-            except OSError:
-                pass
-            time.sleep(0.1)
-        pytest.fail(f"the server did not answer: {log.read_text()}")
-
-    def stop(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, 15)
-            self.process.wait(30)
-
-    def ensure_user(self, **secrets: str) -> subprocess.CompletedProcess[str]:
-        spec = pod_spec(self.bundle, "CronJob", "cfcre-mlflow-client-user")
-        (container,) = spec["containers"]
-        return self.run(container, MLFLOW_TRACKING_URI=self.url, **secrets)
+ADMIN = (
+    SECRETS["cfcre-mlflow-server/admin-username"],
+    SECRETS["cfcre-mlflow-server/admin-password"],
+)
+CLIENT = (SECRETS["cfcre-mlflow-client/username"], SECRETS["cfcre-mlflow-client/password"])
 
 
 @pytest.fixture(scope="module")
@@ -193,10 +51,7 @@ class TestTrackingServer:
     def test_nobody_gets_in_without_a_login(self, tracking: TrackingServer) -> None:
         assert ask(tracking.url + self.runs, HOST) == 401
         assert ask(tracking.url + self.runs, HOST, ("admin", "password1234")) == 401
-        admin = (SECRETS["cfcre-mlflow-server/admin-username"],) + (
-            SECRETS["cfcre-mlflow-server/admin-password"],
-        )
-        assert ask(tracking.url + self.runs, HOST, admin) == 200
+        assert ask(tracking.url + self.runs, HOST, ADMIN) == 200
 
     def test_another_host_header_is_refused(self, tracking: TrackingServer) -> None:
         assert ask(tracking.url + self.runs, "evil.example") == 403
@@ -206,9 +61,7 @@ class TestTrackingServer:
         assert (tracking.folder / "users x.db").is_file()
         assert (tracking.folder / "auth.ini").stat().st_mode & 0o777 == 0o600
 
-    def test_the_client_is_made_once_and_follows_its_secret(
-        self, tracking: TrackingServer
-    ) -> None:
+    def test_the_client_is_made_once_and_follows_its_secret(self, tracking: TrackingServer) -> None:
         made = tracking.ensure_user()
         assert (made.returncode, "was made" in made.stdout) == (0, True), made.stderr
         again = tracking.ensure_user()
@@ -251,8 +104,8 @@ class TestTrackingServer:
         import mlflow
 
         tracking.ensure_user()
-        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", SECRETS["cfcre-mlflow-client/username"])
-        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRETS["cfcre-mlflow-client/password"])
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", CLIENT[0])
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", CLIENT[1])
         client = mlflow.MlflowClient(tracking.url)
         experiment = client.create_experiment("cfcre")
         # The artifact goes through the server: the client holds no key of the store.
@@ -262,11 +115,8 @@ class TestTrackingServer:
         client.log_artifact(run.info.run_id, str(tmp_path / "prototypes.json"))
         assert list((tracking.folder / "artifacts").rglob("prototypes.json"))
         client.create_registered_model("cfcre")
-        login = (SECRETS["cfcre-mlflow-client/username"],) + (
-            SECRETS["cfcre-mlflow-client/password"],
-        )
         users = f"{tracking.url}/api/2.0/mlflow/users/get?username=admin"
-        assert ask(users, HOST, login) == 403
+        assert ask(users, HOST, CLIENT) == 403
 
     def test_nothing_is_written_beside_the_volumes(self, tracking: TrackingServer) -> None:
         assert list(tracking.working.iterdir()) == []
@@ -340,6 +190,8 @@ class TestObjectStoreOfDev:
 
         mine = client(SECRETS["cfcre-s3/AWS_SECRET_ACCESS_KEY"])
         mine.put_object(Bucket="cfcre", Key="store/inbox/s/b.jsonl", Body=b"{}\n")
-        assert mine.get_object(Bucket="cfcre", Key="store/inbox/s/b.jsonl")["Body"].read() == b"{}\n"
+        assert (
+            mine.get_object(Bucket="cfcre", Key="store/inbox/s/b.jsonl")["Body"].read() == b"{}\n"
+        )
         with pytest.raises(botocore.exceptions.ClientError):
             client("another").list_objects_v2(Bucket="cfcre")

@@ -9,8 +9,7 @@ from typing import Any
 import click
 import pytest
 import yaml
-from conftest import SERVING
-from k8s_bundle import K8S, OVERLAYS, Bundle
+from k8s_bundle import K8S, OVERLAYS, SERVING, Bundle
 from k8s_rules_pods import OUR_IMAGES, image_name
 from k8s_rules_references import version_of
 
@@ -129,9 +128,7 @@ class TestConfiguration:
         assert host in server["data"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
 
     @pytest.mark.parametrize("name", BUNDLES)
-    def test_runs_use_the_image_of_the_release(
-        self, bundles: dict[str, Bundle], name: str
-    ) -> None:
+    def test_runs_use_the_image_of_the_release(self, bundles: dict[str, Bundle], name: str) -> None:
         from cfcre import __version__
 
         found = bundles[name].get("ConfigMap", "cfcre-config")

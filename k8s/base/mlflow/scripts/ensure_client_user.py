@@ -64,7 +64,9 @@ def main() -> int:
     users, admin = f"{server.rstrip('/')}/api/2.0/mlflow/users", (admin_name, admin_password)
     wanted: dict[str, object] = {"username": name, "password": password}
     try:
-        status, _ = call("GET", f"{users}/get?{urllib.parse.urlencode({'username': name})}", (name, password))
+        status, _ = call(
+            "GET", f"{users}/get?{urllib.parse.urlencode({'username': name})}", (name, password)
+        )
         if status == 200:
             print(f"user {name} is there and its password is right")
             return 0
