@@ -8,15 +8,13 @@ import pytest
 from k8s_bundle import (
     OVERLAYS,
     SCHEMAS,
-    SERVING,
+    VARIANTS,
     Bundle,
     copied_manifests,
     overlay_with,
     render,
     renderer,
 )
-
-REST = ("high-availability", "gpu-training", "external-secrets", "ingress", "monitoring", "release")
 
 
 @pytest.fixture(scope="session")
@@ -29,10 +27,10 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bundles(manifests: Path) -> dict[str, Bundle]:
-    """Every overlay as shipped, and production with the other ways of serving."""
+    """Every overlay as shipped, and what no overlay ships."""
     found = {name: Bundle(name, render(manifests / "overlays" / name)) for name in OVERLAYS}
-    for name, serving in SERVING.items():
-        edited = overlay_with(manifests, "production", [*serving, *REST])
+    for name, (overlay, components) in VARIANTS.items():
+        edited = overlay_with(manifests, overlay, [*components, "release"])
         found[name] = Bundle(name, render(edited))
     return found
 

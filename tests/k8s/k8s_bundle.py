@@ -18,11 +18,17 @@ ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
 SCHEMAS = ROOT.parent / "shared" / "schemas"
 OVERLAYS = ("dev", "gpu", "production")
-# The alternatives of serving that are not shipped in an overlay, each rendered on production.
-SERVING = {
-    "production-kserve": ("serving-kserve",),
-    "production-keda": ("serving-deployment", "serving-keda", "ingress-serving"),
+# What no overlay ships is rendered as well: the other ways to serve, and Argo Events' policies.
+_PRODUCTION = ("gpu-training", "high-availability", "external-secrets", "ingress", "monitoring")
+VARIANTS = {
+    "production-kserve": ("production", ("serving-kserve", *_PRODUCTION)),
+    "production-keda": (
+        "production",
+        ("serving-deployment", "serving-keda", *_PRODUCTION, "ingress-serving"),
+    ),
+    "gpu-argo-events": ("gpu", ("gpu-training", "serving-deployment", "argo-events")),
 }
+BUNDLES = (*OVERLAYS, *VARIANTS)
 
 Object = dict[str, Any]
 
@@ -161,10 +167,15 @@ def _pods(found: Object, bundle: Bundle) -> Iterator[Pod]:
             yield from _train_job(found, bundle)
         case "Sensor" | "EventSource":
             template = spec.setdefault("template", {})
-            pod = dict(template)
-            pod["containers"] = [template.setdefault("container", {})]
-            labels = (template.get("metadata") or {}).get("labels") or {}
+            pod = template | {"containers": [template.setdefault("container", {})]}
+            own = {f"{found['kind'].lower()}-name": found["metadata"]["name"]}
+            labels = own | ((template.get("metadata") or {}).get("labels") or {})
             yield Pod(where, labels, pod, foreign=True)
+        case "EventBus":
+            bus = spec["jetstream"]
+            names = ("containerTemplate", "reloaderContainerTemplate", "metricsContainerTemplate")
+            pod = bus | {"containers": [bus.setdefault(name, {}) for name in names]}
+            yield Pod(where, {"eventbus-name": found["metadata"]["name"]}, pod, foreign=True)
 
 
 def _replicated(where: str, runtime: dict[str, Any]) -> Iterator[Pod]:

@@ -179,7 +179,9 @@ MUTATIONS: tuple[tuple[str, str, Mutation], ...] = (
      lambda b: [m.update(mountPath="/x") for m in _container(b)["volumeMounts"]
                 if m["name"] == "kubeflow-token"]),
     ("no login", "mlflow_is_closed",
-     lambda b: _container(b, "cfcre-mlflow")["args"].remove("--app-name=basic-auth")),
+     lambda b: _container(b, "cfcre-mlflow").update(command=["mlflow", "server"])),
+    ("another app", "mlflow_is_closed",
+     lambda b: _container(b, "cfcre-mlflow")["args"].append("--app-name=x")),
     ("any host", "mlflow_is_closed",
      lambda b: _get(b, "ConfigMap", "cfcre-mlflow")["data"].update(
          MLFLOW_SERVER_ALLOWED_HOSTS="*")),
@@ -257,7 +259,9 @@ MUTATIONS: tuple[tuple[str, str, Mutation], ...] = (
      lambda b: _env(b, "CFCRE_LEDGER")["valueFrom"]["secretKeyRef"].update(key="gone")),
     ("no ConfigMap", "sources_exist", lambda b: _drop(b, "ConfigMap", "cfcre-config")),
     ("no volume", "volumes_are_there", lambda b: _spec(b)["volumes"].pop()),
-    ("unused volume", "volumes_are_there", lambda b: _container(b)["volumeMounts"].pop()),
+    ("unused volume", "volumes_are_there",
+     lambda b: [m.update(name="tmp") for m in _container(b)["volumeMounts"]
+                if m["name"] == "kubeflow-token"]),
     ("incomplete secret", "external_secrets_fill_the_contract",
      lambda b: _get(b, "ExternalSecret", "cfcre-mlflow-server")["spec"]["data"].pop()),
     ("missing secret", "external_secrets_fill_the_contract",

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from k8s_bundle import K8S, Bundle
+from k8s_bundle import K8S, ROOT, Bundle
 
 SCRIPTS = K8S / "base" / "mlflow" / "scripts"
+ENTRYPOINT = ROOT / "mlflow" / "entrypoint.sh"
 HOST = "cfcre-mlflow.cfcre.svc.cluster.local:5000"
 SECRETS = {
     "cfcre-mlflow-server/admin-username": "admin",
     "cfcre-mlflow-server/admin-password": "an-admin-of-the-tests",
-    "cfcre-mlflow-server/flask-secret-key": "a-key-of-the-tests",
+    "cfcre-mlflow-server/flask-secret-key": "a-key-of-the-tests-and-of-nobody-else",
     "cfcre-mlflow-client/username": "cfcre",
     "cfcre-mlflow-client/password": "a-client-of-the-tests",
     "cfcre-s3/AWS_ACCESS_KEY_ID": "testkey",
@@ -96,12 +97,13 @@ def pod_spec(bundle: Bundle, kind: str, name: str) -> dict[str, Any]:
 
 
 class TrackingServer:
-    """The tracking server as the overlay dev starts it, over SQLite and a folder."""
+    """The tracking server as its manifests start it, over SQLite and a folder."""
 
     def __init__(self, bundle: Bundle, folder: Path) -> None:
         self.bundle, self.folder = bundle, folder
         self.working = folder / "working"  # stands for the read-only root
         self.working.mkdir()
+        (folder / "tmp").mkdir()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         # The % is no accident: a password in a URL is escaped, and MLflow's file interpolates.
@@ -111,40 +113,58 @@ class TrackingServer:
             "cfcre-mlflow-server/auth-database-uri": f"sqlite:///{folder}/users%20x.db",
         }
         self.process: subprocess.Popen[bytes] | None = None
+        # The image's commands, by this Python.
+        self.programs = folder / "bin"
+        self.programs.mkdir()
+        for name, start in (("mlflow", f"{sys.executable} -m mlflow"), ("python3", sys.executable)):
+            program = self.programs / name
+            program.write_text(f'#!/bin/sh\nexec {start} "$@"\n')
+            program.chmod(0o755)
+
+    def variables(self, container: dict[str, Any]) -> dict[str, str]:
+        given = environment(self.bundle, container, self.secrets)
+        given["PATH"] = f"{self.programs}:{given['PATH']}"
+        given |= {name: str(self.folder / "tmp") for name in ("HOME", "TMPDIR") if name in given}
+        return given
+
+    def words(self, container: dict[str, Any], variables: dict[str, str]) -> list[str]:
+        places = {"/opt/mlflow/entrypoint.sh": str(ENTRYPOINT), "/opt/scripts": str(SCRIPTS)}
+        given = words(container, variables)
+        for there, here in places.items():
+            given = [word.replace(there, here) for word in given]
+        return given
 
     def run(self, container: dict[str, Any], **more: str) -> subprocess.CompletedProcess[str]:
-        variables = environment(self.bundle, container, self.secrets) | more
-        given = [
-            word.replace("/opt/scripts", str(SCRIPTS)).replace(
-                "/etc/mlflow/auth.ini", str(self.folder / "auth.ini")
-            )
-            for word in words(container, variables)
-        ]
+        variables = self.variables(container) | more
         return subprocess.run(
-            given, env=variables, cwd=self.working, capture_output=True, text=True, check=False
+            self.words(container, variables),
+            env=variables,
+            cwd=self.working,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def migrate(self) -> None:
-        spec = pod_spec(self.bundle, "Job", "cfcre-mlflow-migrate-0-1-0")
-        for container in (*spec["initContainers"], *spec["containers"]):
-            done = self.run(container)
-            assert done.returncode == 0, done.stderr
+        (container,) = pod_spec(self.bundle, "Deployment", "cfcre-mlflow")["initContainers"]
+        done = self.run(container)
+        assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
-        spec = pod_spec(self.bundle, "Deployment", "cfcre-mlflow")
-        (first,) = spec["initContainers"]
-        done = self.run(first)
-        assert done.returncode == 0, done.stderr
-        (container,) = spec["containers"]
-        variables = environment(self.bundle, container, self.secrets)
-        variables["MLFLOW_AUTH_CONFIG_PATH"] = str(self.folder / "auth.ini")
+        (container,) = pod_spec(self.bundle, "Deployment", "cfcre-mlflow")["containers"]
+        variables = self.variables(container)
+        variables["CFCRE_MLFLOW_HOST"] = "127.0.0.1"
+        variables["CFCRE_MLFLOW_PORT"] = str(self.port)
         variables["MLFLOW_SERVER_ALLOWED_HOSTS"] += f",127.0.0.1:{self.port}"
         variables["MLFLOW_ARTIFACTS_DESTINATION"] = str(self.folder / "artifacts")
-        changed = {"--port=5000": f"--port={self.port}", "--host=0.0.0.0": "--host=127.0.0.1"}
-        given = [changed.get(word, word) for word in words(container, variables)]
         log = (self.folder / "server.log").open("wb")
         self.process = subprocess.Popen(
-            given, env=variables, cwd=self.working, stdout=log, stderr=log, start_new_session=True
+            self.words(container, variables),
+            env=variables,
+            cwd=self.working,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         self._wait()
 

@@ -13,10 +13,15 @@ OUTSIDE_PODS = {
     "pipelines.kubeflow.org/v2_component": "pods of a run, made by Kubeflow Pipelines",
     "jobset.sigs.k8s.io/jobset-name": "pods of a TrainJob, made by Kubeflow Trainer",
     "acme.cert-manager.io/http01-solver": "cert-manager's proof of a name",
+    "eventbus-name": "the bus, made by Argo Events",
+    "eventsource-name": "pods of an EventSource, made by Argo Events",
+    "sensor-name": "pods of a Sensor, made by Argo Events",
+    "cfcre/calls-webhook": "whoever is let in to the watcher's webhook",
 }
 # What a pod is configured with, and the label that asks for the way there.
 NEEDS = {
     "CFCRE_LEDGER": "cfcre/uses-postgres",
+    "CFCRE_MLFLOW_AUTH_DATABASE_URI": "cfcre/uses-postgres",
     "MLFLOW_BACKEND_STORE_URI": "cfcre/uses-postgres",
     "AWS_ACCESS_KEY_ID": "cfcre/uses-object-store",
     "MLFLOW_TRACKING_USERNAME": "cfcre/uses-mlflow",
@@ -105,7 +110,7 @@ def _peer(bundle: Bundle, where: str, peer: dict[str, Any], ports: Any) -> Itera
     if not _keys(selector):
         yield f"{where}: every pod of the namespace"
     # Labels that others put on their own pods to be let in are not to be found here.
-    if _keys(selector) & {*OUTSIDE_PODS, "cfcre/calls-webhook"}:
+    if _keys(selector) & set(OUTSIDE_PODS):
         return
     taken = [pod for pod in bundle.pods() if selects(selector, pod.labels)]
     if not taken:

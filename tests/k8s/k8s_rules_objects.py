@@ -147,10 +147,13 @@ def more_than_one_is_spread(bundle: Bundle) -> Iterator[str]:
 def mlflow_is_closed(bundle: Bundle) -> Iterator[str]:
     for pod in bundle.pods():
         for container in pod.containers():
-            if container.get("command") != ["mlflow", "server"]:
+            command = container.get("command") or []
+            if image_name(container) != OUR_IMAGES[1] or not container.get("ports"):
                 continue
             given = container.get("args") or []
-            if "--app-name=basic-auth" not in given:
+            # The entry point of the image switches authentication on, mlflow itself does not.
+            other_app = any(word.startswith("--app-name") for word in given)
+            if command != ["/opt/mlflow/entrypoint.sh", "serve"] or other_app:
                 yield f"{pod.where}: MLflow's authentication is off"
             if "--serve-artifacts" not in given or not any(
                 word.startswith("--artifacts-destination=") for word in given

@@ -127,6 +127,11 @@ def nothing_of_the_host(bundle: Bundle) -> Iterator[str]:
 @_each
 def resources(pod: Pod, container: dict[str, Any]) -> str | None:
     given = container.get("resources") or {}
+    if pod.foreign:
+        # The namespace's LimitRange completes what a controller leaves out.
+        whole = {"cpu", "memory"} <= set(given.get("requests") or ())
+        bounded = "memory" in (given.get("limits") or ())
+        return None if whole and bounded else "no requests of cpu and memory, or no memory limit"
     for amount in AMOUNTS:
         for part in ("requests", "limits"):
             if amount not in (given.get(part) or {}):

@@ -270,8 +270,7 @@ def _backend(bundle: Bundle, ingress: Object, backend: dict[str, Any]) -> Iterat
     for pod in bundle.pods():
         if selects({"matchLabels": service["spec"]["selector"]}, pod.labels):
             names = {v["name"] for c in pod.containers() for v in c.get("env") or ()}
-            arguments = [a for c in pod.containers() for a in c.get("args") or ()]
-            if "CFCRE_SERVE_TOKEN" not in names and "--app-name=basic-auth" not in arguments:
+            if not names & {"CFCRE_SERVE_TOKEN", "MLFLOW_AUTH_ADMIN_PASSWORD"}:
                 yield f"{kind_name(ingress)}: {pod.where} is open to all the world"
 
 

@@ -6,12 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from k8s_bundle import K8S, OVERLAYS, ROOT, SERVING, Bundle
+from k8s_bundle import BUNDLES, K8S, ROOT, Bundle
 from k8s_rules import RULES
 from k8s_rules_references import SECRETS
 
 DOCUMENT = ROOT / "docs" / "kubernetes.md"
-BUNDLES = (*OVERLAYS, *SERVING)
 
 
 def section(name: str) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from k8s_bundle import OVERLAYS, SERVING, Bundle
+from k8s_bundle import BUNDLES, Bundle
 from k8s_mutations import MUTATIONS, Mutation, removals
 from k8s_rules import RULES, Rule, problems
-
-BUNDLES = (*OVERLAYS, *SERVING)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

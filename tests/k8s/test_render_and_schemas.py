@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from k8s_bundle import K8S, OVERLAYS, SERVING, Bundle, Object, kind_name, overlay_with, render
+from k8s_bundle import BUNDLES, K8S, OVERLAYS, Bundle, Object, kind_name, overlay_with, render
 from k8s_rules import problems
 from k8s_schemas import (
     CUSTOM_KINDS,
@@ -22,14 +22,13 @@ from k8s_schemas import (
     validate_custom,
 )
 
-BUNDLES = (*OVERLAYS, *SERVING)
 CHOICES = ("gpu-training", "high-availability", "external-secrets", "ingress", "monitoring")
 
 
-def fragments() -> set[Path]:
+def fragments(folder: Path) -> set[Path]:
     """YAML under k8s/ that holds no object by itself: kustomizations, patches, settings."""
     found: set[Path] = set()
-    for file in K8S.rglob("kustomization.yaml"):
+    for file in folder.rglob("kustomization.yaml"):
         content = yaml.safe_load(file.read_text())
         found.add(file)
         for patch in content.get("patches") or ():
@@ -40,19 +39,19 @@ def fragments() -> set[Path]:
     return found
 
 
-def applied_by_kustomize() -> set[Path]:
+def applied_by_kustomize(folder: Path) -> set[Path]:
     """The files of objects that some kustomization lists."""
     found: set[Path] = set()
-    for file in K8S.rglob("kustomization.yaml"):
+    for file in folder.rglob("kustomization.yaml"):
         content = yaml.safe_load(file.read_text())
         found |= {file.parent / name for name in content.get("resources") or ()}
     return {path for path in found if path.is_file()}
 
 
-def loose_files() -> list[Path]:
+def loose_files(folder: Path = K8S) -> list[Path]:
     """Every other YAML file that no kustomization lists: examples, to be applied by themselves."""
-    listed = fragments() | applied_by_kustomize()
-    return sorted(path for path in K8S.rglob("*.y*ml") if path not in listed)
+    listed = fragments(folder) | applied_by_kustomize(folder)
+    return sorted(path for path in folder.rglob("*.y*ml") if path not in listed)
 
 
 def objects_of(path: Path) -> list[Object]:
@@ -96,6 +95,8 @@ def combinations() -> Iterator[tuple[str, tuple[str, ...]]]:
                     if overlay == "production" or whole:
                         more = ("ingress-serving",) if "ingress" in chosen else ()
                         more = () if serving == ("serving-kserve",) else more
+                        if overlay != "production" and chosen:
+                            more = (*more, "argo-events")
                         yield overlay, (*serving, *chosen, *more, "release")
 
 
@@ -133,15 +134,21 @@ class TestExamples:
 
     def test_it_keeps_the_policy_beside_an_overlay(self, bundles: dict[str, Bundle]) -> None:
         for path in loose_files():
-            together = [*bundles["gpu"].objects, *objects_of(path)]
+            together = [*bundles["gpu-argo-events"].objects, *objects_of(path)]
             assert problems(Bundle("gpu", together)) == [], path.relative_to(K8S).as_posix()
 
-    def test_no_yaml_is_overlooked(self) -> None:
-        every = set(K8S.rglob("*.yaml")) | set(K8S.rglob("*.yml"))
-        applied = {path for path in every if "apiVersion" in path.read_text()}
-        assert applied - {p for p in every if p.name == "kustomization.yaml"} - fragments() == {
-            path for path in applied_by_kustomize() | set(loose_files())
-        }
+    def test_a_new_file_is_seen(self, tmp_path: Path) -> None:
+        (tmp_path / "base").mkdir()
+        (tmp_path / "base" / "kustomization.yaml").write_text(
+            "resources: [role.yaml]\npatches: [{path: patch.yaml}]\n"
+            "configMapGenerator: [{name: c, files: [config.yaml]}]\n"
+        )
+        for name in ("role.yaml", "patch.yaml", "config.yaml", "forgotten.yaml", "README.md"):
+            (tmp_path / "base" / name).write_text("a: 1\n")
+        (tmp_path / "examples" / "deep").mkdir(parents=True)
+        (tmp_path / "examples" / "deep" / "new.yml").write_text("a: 1\n")
+        seen = {path.relative_to(tmp_path).as_posix() for path in loose_files(tmp_path)}
+        assert seen == {"base/forgotten.yaml", "examples/deep/new.yml"}
 
 
 class TestTheChecksCanFail:

@@ -9,11 +9,10 @@ from typing import Any
 import click
 import pytest
 import yaml
-from k8s_bundle import K8S, OVERLAYS, SERVING, Bundle
+from k8s_bundle import BUNDLES, K8S, Bundle
 from k8s_rules_pods import OUR_IMAGES, image_name
 from k8s_rules_references import version_of
 
-BUNDLES = (*OVERLAYS, *SERVING)
 CONFIGS = sorted(K8S.rglob("config.yaml"))
 BASE = K8S / "base" / "config.yaml"
 
