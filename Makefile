@@ -20,7 +20,7 @@ PYTEST_WORKERS ?= auto
 PARALLEL := -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Coverage is demanded of the whole run only: a part of the tests covers a part of the code.
 COVERAGE := --cov=cfcre $(if $(strip $(PYTEST_ARGS)),,--cov-fail-under=85)
-CODE := cfcre components pipelines tests benchmarks
+CODE := cfcre components pipelines tests benchmarks k8s
 
 .PHONY: help install demo test lint typecheck format bench images clean
 
