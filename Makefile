@@ -15,6 +15,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
+# Files of tests side by side, one a core; PYTEST_WORKERS=0 runs them in one process, for a debugger.
+PYTEST_WORKERS ?= auto
+PARALLEL := -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Coverage is demanded of the whole run only: a part of the tests covers a part of the code.
 COVERAGE := --cov=cfcre $(if $(strip $(PYTEST_ARGS)),,--cov-fail-under=85)
 CODE := cfcre components pipelines tests benchmarks
@@ -45,7 +48,7 @@ demo: install ## the main job: three batches dropped, learned, judged and regist
 	$(BIN)/cfcre demo
 
 test: install ## all tests, with coverage of cfcre (PYTEST_ARGS='-m "not slow" -k gate' for a part)
-	$(BIN)/python -m pytest $(COVERAGE) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(COVERAGE) $(PYTEST_ARGS)
 
 lint: install ## ruff: rules and format; import contracts
 	$(BIN)/ruff check $(CODE)

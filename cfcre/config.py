@@ -66,6 +66,9 @@ class LedgerSettings(_Section):
     url: str | None = Field(
         None, description="SQLAlchemy URL; null means SQLite in <home>/ledger.db."
     )
+    timeout_seconds: float = Field(
+        30.0, gt=0, le=600, description="Wait so long for another process's transaction."
+    )
     lease_seconds: float = Field(
         600.0, gt=0, description="A claim not renewed for so long may be taken over."
     )

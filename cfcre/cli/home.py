@@ -24,7 +24,7 @@ def open_ledger(settings: Settings) -> Ledger:
     """The ledger, with its tables."""
     from cfcre.operations.ledger import Ledger
 
-    ledger = Ledger(settings.ledger_url, model=settings.tracking.registered_model)
+    ledger = Ledger.from_settings(settings)
     ledger.create()
     return ledger
 

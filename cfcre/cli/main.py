@@ -17,6 +17,7 @@ from cfcre import __version__
 from cfcre.cli import (
     config,
     demo,
+    migrate,
     models,
     pipeline,
     predict,
@@ -59,6 +60,7 @@ for command in (
     predict.predict,
     run_task.run_task,
     pipeline.pipeline,
+    migrate.migrate,
     config.config,
     ui.ui,
     demo.demo,

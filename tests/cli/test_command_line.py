@@ -17,6 +17,7 @@ from cfcre.config import Settings
 COMMANDS = [
     "config show",
     "demo",
+    "migrate",
     "models",
     "pipeline compile",
     "predict",

@@ -191,6 +191,23 @@ def test_run_task_continues_its_own_state(
     assert main([*again, *common]) == 2, "an output folder is never overwritten"
 
 
+def test_run_task_takes_parts_of_one_file_as_different_tasks(
+    tmp_path: Path, tiny_encoder: Path, batch_files: list[Path]
+) -> None:
+    home = make_home(tmp_path / "home", tiny_encoder)
+    one, two = tmp_path / "one", tmp_path / "two"
+    data = ["run-task", "--data", str(batch_files[0]), "--max-per-relation", "20"]
+    home.run(*data, "--relations", "founded", "--out", str(one))
+    again = [*data, "--state-in", str(one), "--out", str(two)]
+    assert "rows read 20 = accepted 20" in home.run(*again, "--relations", "born in").stdout
+    state = json.loads((two / "state" / "state.json").read_text())
+    assert state["catalogue"] == ["founded", "born in"]
+    # The same part again is the same batch, and a relation that is not there is said.
+    refused = ["run-task", *data[1:], "--state-in", str(two), "--out", str(tmp_path / "three")]
+    assert "learned this very batch" in home.run(*refused, "--relations", "founded", code=65).stderr
+    assert "'wed'" in home.run(*refused, "--relations", "wed", code=2).stderr
+
+
 def test_run_task_learns_what_the_pipeline_learns(
     tmp_path: Path, tiny_encoder: Path, batch_files: list[Path], learned_stream
 ) -> None:

@@ -31,6 +31,7 @@ class RunLedger(LedgerBase):
         max_interruptions: int,
         retry_backoff_seconds: float = 2.0,
         batch_hash: str | None = None,
+        run: str | None = None,
     ) -> Claim | None:
         """Claim the stream's next batch.
 
@@ -44,6 +45,8 @@ class RunLedger(LedgerBase):
             max_interruptions: Vanished attempts that set the batch aside.
             retry_backoff_seconds: Pause after the first failure; doubles, at most 600.
             batch_hash: Claim this batch or none; it never jumps the queue.
+            run: Identity of the pipeline run that asks. Asking again with it gives the same claim
+                until the batch is validated, so a call whose answer was lost can be repeated.
 
         Returns:
             None when there is nothing to do now: no batch is due, or another run holds the stream.
@@ -62,6 +65,7 @@ class RunLedger(LedgerBase):
                 max_interruptions=max_interruptions,
                 retry_backoff_seconds=retry_backoff_seconds,
                 batch_hash=batch_hash,
+                run=run,
                 model=self._model,
                 now=self._clock(),
             )
@@ -96,7 +100,8 @@ class RunLedger(LedgerBase):
 
         Facts the ledger itself reads: ``rows``, ``relations``, ``accuracy``, ``average_accuracy``,
         ``forgetting`` (or an ``evaluation`` that holds these three), ``verdict`` (promote or hold),
-        ``model_version``, ``champion_version`` (what the candidate was judged against).
+        ``model_version``, ``champion_version`` (what the candidate was judged against),
+        ``pipeline_run`` (which run claimed it).
 
         Raises:
             LeaseLost: The claim was settled or taken over.

@@ -15,10 +15,12 @@ from cfcre.errors import CfcreError, ConfigurationError
 from cfcre.operations.ledger.tables import ACTIVE_STATES, LEARNED_STATES, SETTLED_STATES
 
 __all__ = [
+    "RUN_FACT",
     "Activity",
     "BatchRecord",
     "Claim",
     "Ending",
+    "LeaderRecord",
     "LiveClaim",
     "Outcome",
     "Promotion",
@@ -29,6 +31,9 @@ __all__ = [
 ]
 
 Ending = Literal["learned", "rejected", "failure", "interruption"]
+
+RUN_FACT = "pipeline_run"
+"""Fact of a batch: the pipeline run that claimed it."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,22 @@ class LiveClaim:
     token: int
     owner: dict[str, Any]
     claimed_at: datetime
+    leased_until: datetime
+
+
+@dataclass(frozen=True)
+class LeaderRecord:
+    """Who leads now.
+
+    Attributes:
+        holder: Name of the process that leads.
+        since: When it began to, without a break.
+        leased_until: When another may take over unless the holder renews.
+    """
+
+    name: str
+    holder: str
+    since: datetime
     leased_until: datetime
 
 

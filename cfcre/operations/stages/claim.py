@@ -14,12 +14,9 @@ if TYPE_CHECKING:
     from cfcre.config import Settings
     from cfcre.operations.ledger import Ledger
 
-__all__ = ["RUN_FACT", "run"]
+__all__ = ["run"]
 
 NAME = "claim"
-
-RUN_FACT = "pipeline_run"
-"""Fact of the ledger by which the exit handler, which gets no outputs, finds its run's claim."""
 
 
 def run(*, stream: str, batch: str, settings: str, run: str, claimed: str) -> bool:
@@ -52,12 +49,13 @@ def run(*, stream: str, batch: str, settings: str, run: str, claimed: str) -> bo
         max_attempts=options.ledger.max_attempts,
         max_interruptions=options.ledger.max_interruptions,
         retry_backoff_seconds=options.ledger.retry_backoff_seconds,
+        # The exit handler, which gets no outputs, finds its run's claim by this.
+        run=run,
     )
     if claim is None:
         events.write(NAME, "end", seconds=clock.seconds(), has_task=False)
         write_json(Path(claimed), {})
         return False
-    ledger.advance(claim, "claimed", **{RUN_FACT: run})
     ledger.record_stage(claim, NAME, clock.seconds())
     events.write(
         NAME,

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from cfcre.errors import CfcreError
-from cfcre.operations.stages.claim import RUN_FACT
+from cfcre.operations.ledger.records import RUN_FACT
 from cfcre.operations.stages.common import (
     begin,
     inbox_cache,
