@@ -86,6 +86,7 @@ def test_every_metric_with_its_value(ledger: Ledger, view: LedgerView) -> None:
     record(ledger, "t", "x")
     claim(ledger, "t")
     metrics = WatchMetrics(view, lambda: True)
+    metrics.expect("sqs"), metrics.expect("webhook")
     metrics.event("sqs", "recorded", 3)
     metrics.event("webhook", "unauthorized")
     metrics.error(2)
@@ -97,6 +98,7 @@ def test_every_metric_with_its_value(ledger: Ledger, view: LedgerView) -> None:
     assert found["cfcre_reconcile_errors_total",] == 2
     assert found["cfcre_trigger_events_total", "recorded", "sqs"] == 3
     assert found["cfcre_trigger_events_total", "unauthorized", "webhook"] == 1
+    assert found["cfcre_trigger_events_total", "error", "sqs"] == 0
     states = {key[1]: value for key, value in found.items() if key[0::2] == ("cfcre_batches", "s")}
     assert {k: v for k, v in states.items() if v} == {
         "promoted": 1, "held": 2, "failed": 1, "seen": 1,

@@ -18,6 +18,7 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -33,6 +34,24 @@ __all__ = ["CONTENT_TYPE", "LedgerView", "WatchMetrics"]
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+_OUTCOMES = {
+    "sqs": ("recorded", "test", "ignored", "not_understood", "error"),
+    "webhook": (
+        "recorded",
+        "test",
+        "ignored",
+        "repeated",
+        "unauthorized",
+        "not_understood",
+        "too_large",
+        "too_slow",
+        "broken_off",
+        "unavailable",
+    ),
+}
+# When a counter was made is of no use here, and doubles the number of series.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -117,6 +136,11 @@ class WatchMetrics:
         self._reconciled: float | None = None
         self._leading = leading
         self._registry.register(_State(self, view))
+
+    def expect(self, source: str) -> None:
+        """Show every outcome of a source from the start: a rate needs a value before the first."""
+        for outcome in _OUTCOMES[source]:
+            self._events.labels(source, outcome)
 
     def event(self, source: str, outcome: str, count: int = 1) -> None:
         """Count events."""

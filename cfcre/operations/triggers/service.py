@@ -152,7 +152,10 @@ def open_service(
             stack.callback(recorder.stop)
             # Everything that can be wrong is found out before anything is started.
             reader = _reader(settings, options, recorder, service)
+            if reader is not None:
+                service.metrics.expect("sqs")
             if options.webhook_port is not None:
+                service.metrics.expect("webhook")
                 server = _webhook(
                     settings, options.webhook_port, recorder, service.metrics, environ
                 )
