@@ -158,10 +158,8 @@ def make_claim(
         if again is not None and batch_hash in {None, again.batch_hash}:
             this = (claims.c.stream == stream) & (claims.c.token == again.token)
             # The process may be a new one; the old one's death must not end the claim.
-            until = now + timedelta(seconds=lease_seconds)
-            connection.execute(
-                update(claims).where(this).values(owner=owner.to_json(), leased_until=until)
-            )
+            changes = {"leased_until": now + timedelta(seconds=lease_seconds)}
+            connection.execute(update(claims).where(this).values(owner=owner.to_json(), **changes))
             return again
     if held is not None and recover(connection, stream, model=model, now=now) is None:
         return None
@@ -238,7 +236,7 @@ def _ready(batch: BatchRecord, now: datetime) -> bool:
 
 
 def _learned(connection: Connection, stream: str) -> tuple[int, str | None]:
-    """How many tasks the stream has learned, and the model version of the newest."""
+    """Count of the stream's learned tasks, and the newest one's model version."""
     this = (batches.c.stream == stream) & batches.c.state.in_(LEARNED_STATES)
     newest = select(batches.c.model_version).where(this).order_by(batches.c.task.desc()).limit(1)
     count = select(func.count()).select_from(batches).where(this)
