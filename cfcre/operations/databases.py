@@ -111,8 +111,9 @@ def wait_for(
 
 
 def _tracking(settings: Settings, *, migrate: bool) -> list[SchemaState]:
+    from sqlalchemy.engine import make_url
+
     from cfcre.tracking import database
-    from cfcre.tracking.faults import redact
 
     if not database.has_database(settings):
         return []
@@ -126,4 +127,6 @@ def _tracking(settings: Settings, *, migrate: bool) -> list[SchemaState]:
         open_tracker(settings)
     else:
         found, needed = database.migrate_database(settings)
-    return [SchemaState("MLflow", redact(settings.tracking_uri), found, needed)]
+    # Query values may hold a password too.
+    url = make_url(settings.tracking_uri).set(query={})
+    return [SchemaState("MLflow", url.render_as_string(hide_password=True), found, needed)]

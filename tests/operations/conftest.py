@@ -193,18 +193,23 @@ def migrated(postgres: Databases) -> Iterator[str]:
     postgres.drop(url)
 
 
+@pytest.fixture
+def migrated_url(postgres: Databases, migrated: str) -> Iterator[str]:
+    """A Postgres database with the ledger's tables."""
+    url = postgres.create(template=migrated)
+    yield url
+    postgres.drop(url)
+
+
 @pytest.fixture(params=DATABASES)
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database with the ledger's tables."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'ledger.db'}"
         Ledger(url).create()
-        yield url
-        return
-    postgres: Databases = request.getfixturevalue("postgres")
-    url = postgres.create(template=request.getfixturevalue("migrated"))
-    yield url
-    postgres.drop(url)
+        return url
+    migrated: str = request.getfixturevalue("migrated_url")
+    return migrated
 
 
 @pytest.fixture

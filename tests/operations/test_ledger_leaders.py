@@ -19,14 +19,14 @@ from cfcre.operations.ledger import LeaderRecord, Ledger
 
 
 def race(url: str, number: int, barrier: BarrierType, pipe: Pipe) -> None:
-    ledger = Ledger(url)
+    ledger = Ledger(url, timeout_seconds=120)
     barrier.wait()
     pipe.send(ledger.acquire_leader("watch", f"process-{number}", 600))
 
 
 def take_turns(url: str, number: int, barrier: BarrierType, pipe: Pipe) -> None:
     """Take, hold, renew, give back or forget the lease; sends when it was certain to lead."""
-    ledger, chance, lease = Ledger(url), random.Random(number), 0.3
+    ledger, chance, lease = Ledger(url, timeout_seconds=120), random.Random(number), 0.3
     barrier.wait()
     led: list[tuple[float, float]] = []
     end = time.time() + 3
@@ -51,7 +51,7 @@ def take_turns(url: str, number: int, barrier: BarrierType, pipe: Pipe) -> None:
 
 
 def lead(url: str, number: int, barrier: BarrierType, pipe: Pipe) -> None:
-    ledger = Ledger(url)
+    ledger = Ledger(url, timeout_seconds=120)
     while True:
         pipe.send(ledger.acquire_leader("watch", f"process-{number}", 0.5))
         time.sleep(0.05)

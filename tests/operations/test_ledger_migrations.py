@@ -96,7 +96,7 @@ def schema(url: str, postgres: Databases | None) -> list[str]:
 
 
 def migrate_once(url: str, number: int, barrier: BarrierType, pipe: Pipe) -> None:
-    ledger = Ledger(url)
+    ledger = Ledger(url, timeout_seconds=120)
     barrier.wait()
     pipe.send(ledger.migrate())
 

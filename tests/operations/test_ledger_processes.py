@@ -21,7 +21,7 @@ OPTIONS: dict[str, Any] = {"lease_seconds": 600, "max_attempts": 3, "max_interru
 
 
 def create_and_record(url: str, number: int, barrier: BarrierType, pipe: Connection) -> None:
-    ledger = Ledger(url)
+    ledger = Ledger(url, timeout_seconds=120)
     barrier.wait()
     ledger.create()
     for index in range(5):  # two shared by all, three of its own
@@ -31,7 +31,7 @@ def create_and_record(url: str, number: int, barrier: BarrierType, pipe: Connect
 
 
 def claim_together(url: str, number: int, barrier: BarrierType, pipe: Connection) -> None:
-    ledger = Ledger(url)
+    ledger = Ledger(url, timeout_seconds=120)
     barrier.wait()
     claim = ledger.claim("s", owner=current_owner(), **OPTIONS)
     pipe.send(claim and claim.to_json())
@@ -39,7 +39,7 @@ def claim_together(url: str, number: int, barrier: BarrierType, pipe: Connection
 
 
 def claim_and_hang(url: str, number: int, barrier: BarrierType, pipe: Connection) -> None:
-    claim = Ledger(url).claim("s", owner=current_owner(), **OPTIONS)
+    claim = Ledger(url, timeout_seconds=120).claim("s", owner=current_owner(), **OPTIONS)
     assert claim is not None
     pipe.send(claim.to_json())
     time.sleep(600)
@@ -47,7 +47,7 @@ def claim_and_hang(url: str, number: int, barrier: BarrierType, pipe: Connection
 
 def work(url: str, number: int, barrier: BarrierType, pipe: Connection) -> None:
     """Learn whatever can be claimed, sometimes failing, until nothing is left."""
-    ledger = Ledger(url)
+    ledger = Ledger(url, timeout_seconds=120)
     barrier.wait()
     tokens = []
     idle = 0

@@ -98,8 +98,7 @@ def waits_for(connection: Connection, batch: BatchRecord) -> int | None:
         batches.c.sequence < batch.sequence,
         batches.c.state.in_(SETTLED_STATES),
     )
-    # Sequences start at 1 and are unique: so many settled ones are all of them. The database
-    # counts; a long stream's rows are read only where one of them is waited for.
+    # Sequences start at 1 and are unique: so many settled ones are all of them.
     if connection.execute(settled).scalar_one() == batch.sequence - 1:
         return None
     earlier = select(batches.c.sequence, batches.c.state).where(
@@ -144,8 +143,7 @@ def make_claim(
 ) -> Claim | None:
     """Claim the stream's next batch, or the named one if it is the next.
 
-    A run that holds the stream already gets its claim again, with the lease renewed: the answer to
-    its first call was lost.
+    A run that holds the stream already gets its claim again: its first answer was lost.
 
     Raises:
         NotFoundError: The named batch is not recorded.
@@ -158,10 +156,10 @@ def make_claim(
     if held is not None and run is not None:
         again = _claim_of_run(connection, held, run)
         if again is not None and batch_hash in {None, again.batch_hash}:
-            renew(connection, again, lease_seconds, now)
             this = (claims.c.stream == stream) & (claims.c.token == again.token)
             # The process may be a new one; the old one's death must not end the claim.
-            connection.execute(update(claims).where(this).values(owner=owner.to_json()))
+            changes = {"leased_until": now + timedelta(seconds=lease_seconds)}
+            connection.execute(update(claims).where(this).values(owner=owner.to_json(), **changes))
             return again
     if held is not None and recover(connection, stream, model=model, now=now) is None:
         return None
@@ -238,7 +236,7 @@ def _ready(batch: BatchRecord, now: datetime) -> bool:
 
 
 def _learned(connection: Connection, stream: str) -> tuple[int, str | None]:
-    """How many tasks the stream has learned, and the model version of the newest."""
+    """Count of the stream's learned tasks, and the newest one's model version."""
     this = (batches.c.stream == stream) & batches.c.state.in_(LEARNED_STATES)
     newest = select(batches.c.model_version).where(this).order_by(batches.c.task.desc()).limit(1)
     count = select(func.count()).select_from(batches).where(this)

@@ -188,13 +188,7 @@ class LiveClaim:
 
 @dataclass(frozen=True)
 class LeaderRecord:
-    """Who leads now.
-
-    Attributes:
-        holder: Name of the process that leads.
-        since: When it began to, without a break.
-        leased_until: When another may take over unless the holder renews.
-    """
+    """Who leads now, since when without a break, and until when unless it renews."""
 
     name: str
     holder: str
