@@ -6,6 +6,8 @@ Both serve one registered version (compact encoder, the fifteen relations of the
 corpus) from processes of their own, and are asked by the same clients one after the other in the
 same run; the test sentences of the corpus are the rows. The machine's cores are shared by clients
 and server. Whoever is measured first alternates, so that a machine that slows down favours nobody.
+"CPU ms" is processor time of the server's process a request: on a machine with other work, where a
+server of many busy threads is given more of the machine, it says more than requests a second.
 
 The weights are those of the encoder as published, with prototypes made from a few sentences: how
 fast a model answers does not depend on what it learned. Every answer is compared with MLflow's.
@@ -69,21 +71,22 @@ def register(tracker: Tracker, state: Path) -> str:
 
 
 @contextmanager
-def server(argv: list[str], env: dict[str, str], log: Path, pattern: str) -> Iterator[int]:
-    """Run a server until the block ends; yields its port, read from its log."""
+def server(
+    argv: list[str], env: dict[str, str], log: Path, pattern: str, ready: str
+) -> Iterator[tuple[int, int]]:
+    """Run a server until the block ends; yields its port, read from its log, and process id."""
     with log.open("wb") as stream:
         process = subprocess.Popen(argv, stdout=stream, stderr=stream, env=env)
     try:
         deadline = time.monotonic() + 300
         while True:
             found = re.search(pattern, log.read_text())
-            if found and _status(int(found.group(1)), "/ping") == 200:
-                if "cfcre" not in argv[2] or _status(int(found.group(1)), "/ready") == 200:
-                    break
+            if found and _status(int(found.group(1)), ready) == 200:
+                break
             if process.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"{argv[2]} did not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.2)
-        yield int(found.group(1))
+        yield int(found.group(1)), process.pid
     finally:
         process.terminate()
         process.wait(60)
@@ -98,6 +101,12 @@ def _status(port: int, path: str) -> int:
         return 0
     finally:
         client.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def load(port: int, bodies: list[bytes], clients: int, seconds: float) -> tuple[float, list[float]]:
@@ -184,38 +193,52 @@ def main() -> None:
         mlflow = [sys.executable, "-m", "uvicorn", "mlflow.pyfunc.scoring_server.app:app"]
         mlflow += ["--port", "0", "--no-access-log"]
         with (
-            server(serve, env, folder / "ours.txt", r"listening on http://\S+?:(\d+),") as ours,
+            server(
+                serve, env, folder / "ours.txt", r"listening on http://\S+?:(\d+),", "/ready"
+            ) as ours,
             server(
                 mlflow,
                 {**env, "__pyfunc_model_path__": str(model)},
                 folder / "theirs.txt",
                 r"running on http://\S+?:(\d+) ",
+                "/ping",
             ) as theirs,
         ):
-            worst = compare(ours, theirs, request_bodies(rows, 8))
+            worst = compare(ours[0], theirs[0], request_bodies(rows, 8))
             print(f"{len(rows)} rows answered alike, scores differ by at most {worst:.1e}")
-            print(
-                f"\n{'rows':>5}{'clients':>9}{'':>4}{'requests/s':>11}{'rows/s':>9}"
-                f"{'p50 ms':>9}{'p95 ms':>9}{'':>4}{'MLflow: requests/s':>19}{'rows/s':>9}"
-                f"{'p50 ms':>9}{'p95 ms':>9}{'':>4}{'ratio':>6}"
-            )
+            names = {ours: "cfcre serve", theirs: "MLflow"}
+            titles = ("requests/s", "rows/s", "p50 ms", "p95 ms", "CPU ms")
+            columns = "".join(f"{title:>11}" for title in titles)
+            print(f"\n{'rows':>5}{'clients':>9}  {'server':<12}{columns}  ratio of rates, of CPU")
             turn = 0
             for size in args.rows:
                 bodies = request_bodies(rows, size)
                 for clients in args.clients:
-                    ports = [ours, theirs] if turn % 2 == 0 else [theirs, ours]
+                    order = [ours, theirs] if turn % 2 == 0 else [theirs, ours]
                     turn += 1
-                    for port in ports:
+                    for port, _ in order:
                         load(port, bodies, clients, min(1.0, args.seconds))
-                    found = {port: load(port, bodies, clients, args.seconds) for port in ports}
-                    line = f"{size:5}{clients:9}"
-                    for port in (ours, theirs):
-                        rate, taken = found[port]
-                        p50 = statistics.median(taken) * 1000
-                        p95 = sorted(taken)[int(0.95 * (len(taken) - 1))] * 1000
-                        wide = 11 if port == ours else 19
-                        line += f"{'':>4}{rate:{wide}.1f}{rate * size:9.1f}{p50:9.1f}{p95:9.1f}"
-                    print(f"{line}{'':>4}{found[ours][0] / found[theirs][0]:6.2f}", flush=True)
+                    found = {one: measure(one, bodies, clients, args.seconds) for one in order}
+                    for one in (ours, theirs):
+                        rate, p50, p95, cpu = found[one]
+                        line = f"{size:5}{clients:9}  {names[one]:<12}{rate:11.1f}"
+                        line += f"{rate * size:11.1f}{p50:11.1f}{p95:11.1f}{cpu:11.1f}"
+                        if one == ours:
+                            rates = rate / found[theirs][0]
+                            line += f"{rates:14.2f}{found[theirs][3] / cpu:8.2f}"
+                        print(line, flush=True)
+
+
+def measure(
+    one: tuple[int, int], bodies: list[bytes], clients: int, seconds: float
+) -> tuple[float, float, float, float]:
+    """Requests a second; median, 95th percentile and processor time of one, milliseconds."""
+    port, pid = one
+    before = cpu_seconds(pid)
+    rate, taken = load(port, bodies, clients, seconds)
+    used = (cpu_seconds(pid) - before) / len(taken)
+    p95 = sorted(taken)[int(0.95 * (len(taken) - 1))]
+    return rate, statistics.median(taken) * 1000, p95 * 1000, used * 1000
 
 
 if __name__ == "__main__":

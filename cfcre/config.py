@@ -407,7 +407,13 @@ class ServingSettings(_Section):
         le=1,
         description="Longest wait for other requests that have arrived to join a forward pass.",
     )
-    max_batch_rows: int = Field(256, ge=1, description="Rows of joined requests in one pass.")
+    max_batch_rows: int = Field(256, ge=1, description="Rows of requests that are joined.")
+    token_budget: int | None = Field(
+        None,
+        ge=64,
+        description="Word pieces, padding included, that the encoder reads at once; null means 512 "
+        "on a CPU, where padding costs more than it saves, else compute.inference_token_budget.",
+    )
     max_rows: int = Field(1000, ge=1, description="Rows in one request.")
     max_text_chars: int = Field(20_000, ge=1, description="Characters in one text.")
     max_body_bytes: int = Field(2_000_000, ge=1, description="Bytes of one request's body.")

@@ -22,6 +22,24 @@ __all__ = ["ServedVersion", "Slot"]
 _ticket: ContextVar[Ticket] = ContextVar("ticket")
 
 
+_CPU_TOKEN_BUDGET = 512
+
+
+def _with_token_budget(settings: Settings) -> Settings:
+    import torch
+
+    compute = settings.compute
+    budget = settings.serving.token_budget
+    if budget is None:
+        on_gpu = compute.device.startswith("cuda") or (
+            compute.device == "auto" and torch.cuda.is_available()
+        )
+        small = min(compute.inference_token_budget, _CPU_TOKEN_BUDGET)
+        budget = compute.inference_token_budget if on_gpu else small
+    changed = compute.model_copy(update={"inference_token_budget": budget})
+    return settings.model_copy(update={"compute": changed})
+
+
 class _BatchedPredictor:
     """A predictor whose forward passes are shared with other requests."""
 
@@ -67,7 +85,7 @@ class ServedVersion:
         self.version = version
         self.identity = identity
         serving = settings.serving
-        predictor = Predictor.load(state, settings)
+        predictor = Predictor.load(state, _with_token_budget(settings))
         self._batcher = MicroBatcher(
             predictor.represent,
             max_rows=serving.max_batch_rows,
