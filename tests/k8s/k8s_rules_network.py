@@ -69,7 +69,8 @@ def policies_select_pods(bundle: Bundle) -> Iterator[str]:
         for rule in policy["spec"].get("ingress") or ():
             for port in rule.get("ports") or ():
                 for pod in taken:
-                    if port["port"] not in named_ports(pod).values():
+                    # A controller opens the ports of its own pods.
+                    if not pod.foreign and port["port"] not in named_ports(pod).values():
                         yield f"{kind_name(policy)}: {pod.where} has no port {port['port']}"
 
 

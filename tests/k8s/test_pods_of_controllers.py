@@ -119,6 +119,19 @@ class TestArgoEvents:
         whole = sensor(securityContext=POD, container=container)
         assert problems(whole, *SECURITY, "resources", "image_is_fixed", "probes") == []
 
+    def test_the_bus_has_three_containers(self) -> None:
+        container = {"securityContext": LOCKED, "resources": RESOURCES}
+        parts = ("containerTemplate", "reloaderContainerTemplate", "metricsContainerTemplate")
+        jetstream = {"version": "2.10", "securityContext": POD} | dict.fromkeys(parts, container)
+        found = {"apiVersion": "argoproj.io/v1alpha1", "kind": "EventBus"}
+        found |= {"metadata": metadata("default"), "spec": {"jetstream": jetstream}}
+        assert problems(Bundle("example", [found]), *SECURITY, "resources") == []
+        for part in parts:
+            broken = copy.deepcopy(found)
+            del broken["spec"]["jetstream"][part]
+            for rule in ("read_only_root", "resources"):
+                assert problems(Bundle("example", [broken]), rule)
+
     @pytest.mark.parametrize("rule", [*(r for r in SECURITY if r != "user"), "resources"])
     def test_no_template(self, rule: str) -> None:
         assert problems(sensor(), rule)
