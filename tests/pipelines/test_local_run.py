@@ -101,18 +101,18 @@ def test_the_report_and_data_docs_are_there(learned_stream) -> None:
 
 def test_results_are_kept_as_kubeflow_shows_them(learned_stream) -> None:
     """The files and the metadata that its viewers of HTML, Markdown and metrics read."""
-    runs = sorted((learned_stream.home.path / "runs").iterdir(), key=lambda f: f.stat().st_mtime)
-    artifacts = runs[-1] / "artifacts"  # of the second task
+    _, second = learned(learned_stream)
+    runs = learned_stream.home.path / "runs"
+    (artifacts,) = runs.glob(f"news-{second['batch'][:8]}-*/artifacts")
     (page,) = artifacts.rglob("evaluate/accuracy")
     text = page.read_text(encoding="utf-8")
     assert "**promote**" in text
-    _, second = learned(learned_stream)
     row = " | ".join(f"{a:.3f}" for a in second["accuracy"])
     assert f"| 2 | {row} |" in text
     (docs,) = artifacts.rglob("validate/docs")
     html = docs.read_text(encoding="utf-8")
     assert html.count("<iframe") == 3, "rows, between rows and the batch, in one page"
-    assert "span_out_of_range" in html
+    assert "units_out_of_range" in html
     (output,) = artifacts.rglob("evaluate/executor_output.json")
     made = json.loads(output.read_text(encoding="utf-8"))["artifacts"]
     (confusion,) = made["confusion"]["artifacts"]
