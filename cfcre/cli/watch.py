@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from cfcre.config import Settings
     from cfcre.operations.ledger import Ledger
     from cfcre.operations.reconciler import Launcher, ReconcileReport
-    from cfcre.operations.triggers.leader import LeaderLedger
     from cfcre.operations.triggers.service import ServiceOptions
     from cfcre.operations.watch import Mode
 
@@ -145,7 +144,6 @@ def run_service(settings: Settings, options: ServiceOptions, interval: float) ->
             open_service(
                 settings,
                 ledger,
-                cast("LeaderLedger", ledger),
                 record_step(settings, ledger),
                 options,
             ) as service,
@@ -161,7 +159,6 @@ def run_service(settings: Settings, options: ServiceOptions, interval: float) ->
                     check=service.check,
                 ),
                 mode="interval",
-                stop=service.stop,
                 interval_seconds=interval,
                 on_report=on_report,
                 hooks=service.hooks,

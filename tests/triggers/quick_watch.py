@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
-from quick_world import QuickLauncher, leases_of
+from quick_world import QuickLauncher
 
 import cfcre.cli.home
 import cfcre.operations.launchers
@@ -23,12 +22,8 @@ opened: list[Ledger] = []
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    ledger = real_open_ledger(settings)
-    leases: Any = leases_of(ledger, settings.home)
-    for name in ("acquire_leader", "release_leader", "leader"):
-        setattr(ledger, name, getattr(leases, name))
-    opened.append(ledger)
-    return ledger
+    opened.append(real_open_ledger(settings))
+    return opened[-1]
 
 
 def open_launcher(settings: Settings, **_: object) -> QuickLauncher:

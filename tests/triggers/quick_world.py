@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from cfcre.operations.ledger import Ledger
 from cfcre.operations.owner import current_owner
@@ -32,57 +26,6 @@ def free_port() -> int:
 def batch(number: int | str) -> bytes:
     """The bytes of a batch; each number has its own content."""
     return (ROW.replace("Ada", f"Ada {number}") + "\n").encode()
-
-
-@dataclass(frozen=True)
-class Leader:
-    holder: str
-    leased_until: datetime
-
-
-class LeaseTable:
-    """Leader leases with the ledger's contract, in a SQLite file of their own."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._write() as database:
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS leader (name TEXT PRIMARY KEY, holder TEXT, until REAL)"
-            )
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as database:
-            database.execute("BEGIN IMMEDIATE")
-            yield database
-            database.execute("COMMIT")
-
-    def acquire_leader(self, name: str, holder: str, lease_seconds: float) -> bool:
-        now = time.time()
-        with self._write() as database:
-            database.execute(
-                "INSERT INTO leader VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE "
-                "SET holder = excluded.holder, until = excluded.until "
-                "WHERE holder = excluded.holder OR until <= ?",
-                (name, holder, now + lease_seconds, now),
-            )
-            row = database.execute("SELECT holder FROM leader WHERE name = ?", (name,)).fetchone()
-        return bool(row[0] == holder)
-
-    def release_leader(self, name: str, holder: str) -> None:
-        with self._write() as database:
-            database.execute("DELETE FROM leader WHERE name = ? AND holder = ?", (name, holder))
-
-    def leader(self, name: str) -> Leader | None:
-        with self._write() as database:
-            query = "SELECT holder, until FROM leader WHERE name = ?"
-            row = database.execute(query, (name,)).fetchone()
-        return None if row is None else Leader(row[0], datetime.fromtimestamp(row[1], UTC))
-
-
-def leases_of(ledger: Ledger, home: Path) -> Any:
-    """The ledger's own leases where it has them, else a table with the same contract."""
-    return ledger if hasattr(ledger, "acquire_leader") else LeaseTable(home / "leases.db")
 
 
 class QuickLauncher:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
-from quick_world import LeaseTable
 
 from cfcre.errors import ConfigurationError, LeadershipLost, LedgerUnavailable
+from cfcre.operations.ledger import Ledger
 from cfcre.operations.triggers.leader import Elector, holder_name
 
 
@@ -134,12 +133,11 @@ def test_stopping_survives_a_ledger_that_is_away(
     assert not elector.leading()
 
 
-def test_of_two_that_run_one_leads_and_hands_over(tmp_path: Path) -> None:
-    """Over a table with the ledger's contract, in real time."""
+def test_of_two_that_run_one_leads_and_hands_over(ledger: Ledger) -> None:
+    """Over the ledger, in real time."""
     changed = threading.Event()
-    table = LeaseTable(tmp_path / "leases.db")
-    one = Elector(table, "w", "one", 60.0)
-    two = Elector(table, "w", "two", 3.0, on_change=changed.set)
+    one = Elector(ledger, "w", "one", 60.0)
+    two = Elector(ledger, "w", "two", 3.0, on_change=changed.set)
     one.attempt()
     two.start()
     assert one.leading() and not two.leading()
@@ -147,7 +145,7 @@ def test_of_two_that_run_one_leads_and_hands_over(tmp_path: Path) -> None:
     one.stop()
     assert changed.wait(30.0) and two.leading() and not one.leading()
     two.stop()
-    assert table.leader("w") is None
+    assert ledger.leader("w") is None
 
 
 def test_names_of_processes_differ() -> None:

@@ -47,9 +47,10 @@ class FakeQueue:
         self.calls: list[tuple[str, int, int | None]] = []
         self.deleted: list[str] = []
         self.away = 0
+        self.away_after = False  # only when the messages have been given out
 
     def receive(self, *, most: int, wait_seconds: int, visibility_seconds: int) -> Any:
-        if self.away:
+        if self.away and not (self.away_after and self.bodies):
             self.away -= 1
             raise QueueUnavailable("away")
         found, self.bodies = self.bodies[:10], self.bodies[10:]
@@ -219,6 +220,15 @@ def test_a_queue_that_is_away_is_asked_again(
     wait_for(lambda: queue.deleted)
     reader.stop()
     assert counted["error"] == 2
+
+
+def test_what_was_received_before_the_queue_went_away_is_recorded(
+    make_reader: MakeReader, recording: Recording
+) -> None:
+    queue = FakeQueue(body("inbox/s/1"))
+    queue.away, queue.away_after = 1, True
+    assert make_reader(queue).turn() == 1
+    assert len(recording.looks) == 1 and queue.deleted == [body("inbox/s/1")]
 
 
 # --- over servers of S3 and SQS ---------------------------------------------------------------

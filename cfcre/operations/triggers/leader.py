@@ -18,12 +18,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from datetime import datetime
 from typing import Protocol
 
 from cfcre.errors import CfcreError, LeadershipLost, RetryableError
 
-__all__ = ["Elector", "LeaderLedger", "LeaderRecord", "holder_name"]
+__all__ = ["Elector", "LeaderLedger", "holder_name"]
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +31,8 @@ _RENEWALS = 3
 _STANDBY_LOOKS = 6
 
 
-class LeaderRecord(Protocol):
-    """Who leads."""
-
-    @property
-    def holder(self) -> str: ...  # noqa: D102
-    @property
-    def leased_until(self) -> datetime: ...  # noqa: D102
-
-
 class LeaderLedger(Protocol):
-    """The part of the ledger that keeps leader leases."""
+    """The part of the ledger that is needed, see :class:`cfcre.operations.ledger.Ledger`."""
 
     def acquire_leader(self, name: str, holder: str, lease_seconds: float) -> bool:
         """Take or renew the lease; True while ``holder`` has it."""
@@ -50,10 +40,6 @@ class LeaderLedger(Protocol):
 
     def release_leader(self, name: str, holder: str) -> None:
         """End the lease if ``holder`` has it."""
-        ...
-
-    def leader(self, name: str) -> LeaderRecord | None:
-        """Who has the lease now, or had it last."""
         ...
 
 

@@ -145,11 +145,17 @@ class QueueReader:
         while (
             len(messages) < self._in_hand and time.monotonic() < end and not self._stopped.is_set()
         ):
-            found = self._queue.receive(
-                most=self._in_hand - len(messages),
-                wait_seconds=wait,
-                visibility_seconds=self._visibility,
-            )
+            try:
+                found = self._queue.receive(
+                    most=self._in_hand - len(messages),
+                    wait_seconds=wait,
+                    visibility_seconds=self._visibility,
+                )
+            except CfcreError as error:
+                if not messages:
+                    raise
+                log.warning("queue: %s; going on with %d messages", error, len(messages))
+                break
             messages += found
             wait, end = 0, min(end, time.monotonic() + self._visibility / 3)
             if not found:

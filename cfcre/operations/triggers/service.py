@@ -17,7 +17,7 @@ from cfcre.operations.ledger import Ledger
 from cfcre.operations.reconciler import Launcher, RemoteLauncher
 from cfcre.operations.triggers.health import Pulse, health_app
 from cfcre.operations.triggers.http import HttpServer
-from cfcre.operations.triggers.leader import Elector, LeaderLedger, holder_name
+from cfcre.operations.triggers.leader import Elector, holder_name
 from cfcre.operations.triggers.metrics import LedgerView, WatchMetrics
 from cfcre.operations.triggers.queue import QueueReader
 from cfcre.operations.triggers.recorder import Record, Recorder
@@ -57,7 +57,6 @@ class Service:
 
     Attributes:
         hooks: For :func:`cfcre.operations.watch.watch`.
-        stop: Ends the loop.
         wake: Ends a pause of the loop.
         ports: Name of a server to the port it listens on.
     """
@@ -70,7 +69,6 @@ class Service:
         wake: threading.Event,
     ) -> None:
         self._elector = elector
-        self.stop = threading.Event()
         self.wake = wake
         self.ports: dict[str, int] = {}
         self.view = LedgerView(ledger)
@@ -124,7 +122,6 @@ class _PulsedLauncher:
 def open_service(
     settings: Settings,
     ledger: Ledger,
-    leases: LeaderLedger,
     record: Record,
     options: ServiceOptions,
     *,
@@ -135,7 +132,6 @@ def open_service(
     Args:
         settings: Settings of the home.
         ledger: The ledger.
-        leases: The ledger's leader leases.
         record: Records what lies in a part of the inbox.
         options: What was asked for.
         environ: Holds the webhook's secret.
@@ -144,7 +140,7 @@ def open_service(
         ConfigurationError: A port is taken, the secret is missing, or the queue can not be used.
     """
     wake = threading.Event()
-    elector = _elector(settings, leases, options, wake.set) if options.leader_election else None
+    elector = _elector(settings, ledger, options, wake.set) if options.leader_election else None
     service = Service(settings, ledger, elector, wake)
     with ExitStack() as stack:
         if options.webhook_port is not None or options.sqs_queue_url is not None:
@@ -182,14 +178,14 @@ def open_service(
 
 def _elector(
     settings: Settings,
-    leases: LeaderLedger,
+    ledger: Ledger,
     options: ServiceOptions,
     on_change: Callable[[], None],
 ) -> Elector:
     # Watchers of different streams do not stand in each other's way.
     name = _lease_name(options.stream)
     seconds = settings.trigger.leader_lease_seconds
-    return Elector(leases, name, holder_name(), seconds, on_change=on_change)
+    return Elector(ledger, name, holder_name(), seconds, on_change=on_change)
 
 
 def _lease_name(stream: str | None) -> str:
