@@ -69,14 +69,19 @@ def test_the_validation_can_fail() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_pods_of_an_example_fit_a_restricted_namespace(path: Path) -> None:
-    template = document(path.name)["spec"].get("template")
-    if template is None:
-        pytest.skip("the controller of Argo Events decides about the pods of the bus")
-    assert template["securityContext"]["runAsNonRoot"] is True
-    assert template["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    container = template["container"]["securityContext"]
-    assert container["allowPrivilegeEscalation"] is False
-    assert container["capabilities"] == {"drop": ["ALL"]}
+    spec = document(path.name)["spec"]
+    if "jetstream" in spec:
+        pod = spec["jetstream"]
+        names = ("containerTemplate", "reloaderContainerTemplate", "metricsContainerTemplate")
+        containers = [pod[name] for name in names]
+    else:
+        pod = spec["template"]
+        containers = [pod["container"]]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in containers:
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
 @pytest.mark.parametrize(
