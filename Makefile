@@ -15,11 +15,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
+# Files of tests side by side, one a core; PYTEST_WORKERS=0 runs them in one process, for a debugger.
+PYTEST_WORKERS ?= auto
+PARALLEL := -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Coverage is demanded of the whole run only: a part of the tests covers a part of the code.
 COVERAGE := --cov=cfcre $(if $(strip $(PYTEST_ARGS)),,--cov-fail-under=85)
-CODE := cfcre components pipelines tests benchmarks
+CODE := cfcre components pipelines tests benchmarks k8s
 
-.PHONY: help install demo test lint typecheck format bench clean
+.PHONY: help install demo test lint typecheck format bench images clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | \
@@ -45,7 +48,7 @@ demo: install ## the main job: three batches dropped, learned, judged and regist
 	$(BIN)/cfcre demo
 
 test: install ## all tests, with coverage of cfcre (PYTEST_ARGS='-m "not slow" -k gate' for a part)
-	$(BIN)/python -m pytest $(COVERAGE) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(COVERAGE) $(PYTEST_ARGS)
 
 lint: install ## ruff: rules and format; import contracts
 	$(BIN)/ruff check $(CODE)
@@ -61,6 +64,9 @@ format: install ## rewrite the code in ruff's format, with the fixes that are sa
 
 bench: install ## the benchmarks: steps a second, predictions a second, stages of a task
 	@set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+images: ## the two container images, with docker or buildah (docs/images.md; VARIANT=cuda for GPUs)
+	k8s/images/build.sh
 
 clean: ## remove .venv, caches and what the demo left
 	rm -rf $(VENV) .cfcre .coverage .coverage.* htmlcov build dist *.egg-info \

@@ -27,6 +27,7 @@ __all__ = [
     "EncoderSettings",
     "GateSettings",
     "IntakeSettings",
+    "KubeflowSettings",
     "LedgerSettings",
     "MemorySettings",
     "MethodSettings",
@@ -36,8 +37,13 @@ __all__ = [
     "StoreSettings",
     "StreamSettings",
     "TrackingSettings",
+    "TrainJobSettings",
+    "TriggerSettings",
     "load_settings",
 ]
+
+_QUANTITY = r"^[1-9][0-9]*(Mi|Gi|Ti)$"
+_TOKEN_FILE = Path("/var/run/secrets/kubeflow/pipelines/token")
 
 
 class _Section(BaseModel):
@@ -65,6 +71,9 @@ class LedgerSettings(_Section):
 
     url: str | None = Field(
         None, description="SQLAlchemy URL; null means SQLite in <home>/ledger.db."
+    )
+    timeout_seconds: float = Field(
+        30.0, gt=0, le=600, description="Wait so long for another process's transaction."
     )
     lease_seconds: float = Field(
         600.0, gt=0, description="A claim not renewed for so long may be taken over."
@@ -221,7 +230,21 @@ class ComputeSettings(_Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 where the processor multiplies it natively."
     )
-    threads: int = Field(0, ge=0, description="CPU threads; 0 means all cores.")
+    threads: int = Field(
+        0, ge=0, description="CPU threads of a process; 0 shares all cores among the processes."
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Training processes on one machine, or on each node of a TrainJob; one a GPU.",
+    )
+    evaluation_processes: int = Field(
+        1, ge=1, le=1024, description="The same for memory selection and evaluation."
+    )
+    collective_timeout_seconds: float = Field(
+        600.0, gt=0, description="How long one training process waits for the others."
+    )
     inference_token_budget: int = Field(
         4096, ge=64, description="Word pieces, padding included, in one inference batch."
     )
@@ -238,6 +261,9 @@ class StreamSettings(_Section):
 class PipelineSettings(_Section):
     """The Kubeflow pipeline."""
 
+    launcher: Literal["local", "kubeflow"] = Field(
+        "local", description="Who runs a batch that 'cfcre watch' finds: this machine or Kubeflow."
+    )
     image: str = Field("ghcr.io/cfcre/cfcre-python:0.1.0", description="Image of the components.")
     gpu_resource: str = Field("nvidia.com/gpu")
     gpu_count: int = Field(1, ge=0, description="GPUs of the two training components.")
@@ -245,9 +271,126 @@ class PipelineSettings(_Section):
         default_factory=lambda: {"nvidia.com/gpu.present": "true"}
     )
     gpu_toleration_key: str = Field("nvidia.com/gpu")
-    train_memory: str = Field("8Gi")
+    training: Literal["pod", "trainjob"] = Field(
+        "pod", description="Train in the component's own pod, or on the nodes of a TrainJob."
+    )
+    train_memory: str = Field("8Gi", pattern=_QUANTITY)
     train_cpu: str = Field("2")
+    train_storage: str = Field(
+        "20Gi", pattern=_QUANTITY, description="Scratch disk of a training pod: home and /tmp each."
+    )
+    train_storage_class: str | None = Field(
+        None,
+        description="Storage class that a training pod's home is claimed from; null: node's disk.",
+    )
+    storage: str = Field(
+        "5Gi", pattern=_QUANTITY, description="Scratch disk of any other pod: home and /tmp each."
+    )
+    run_as_user: int = Field(10001, ge=1, description="User id of every container; never root.")
+    run_as_group: int = Field(10001, ge=1, description="Group id of every container.")
+    timeout_seconds: int = Field(
+        3600, ge=60, description="Longest time that a pod of a stage without training may run."
+    )
+    train_timeout_seconds: int = Field(86_400, ge=60, description="The same for training pods.")
+    run_timeout_seconds: int = Field(
+        259_200, ge=60, description="Longest run, pods that nothing can schedule included."
+    )
+    pod_retries: int = Field(
+        2, ge=0, description="How often Kubeflow starts a stage's pod again that broke down."
+    )
+    pod_retry_seconds: int = Field(
+        30, ge=0, description="Wait before the first new pod; doubles, at most 10 minutes."
+    )
+    stage_retries: int = Field(
+        2, ge=0, description="How often a stage tries again when a service did not answer."
+    )
+    stage_retry_seconds: float = Field(
+        5.0, ge=0, description="Wait before a stage's first new try; doubles."
+    )
     keep_runs: int = Field(5, ge=0, description="Finished local run folders kept for debugging.")
+
+
+class TriggerSettings(_Section):
+    """What wakes ``cfcre watch --interval`` beside the interval; docs/triggers.md."""
+
+    sqs_queue_url: str | None = Field(
+        None, description="Queue of storage events; only 'cfcre watch --interval' reads it."
+    )
+    sqs_wait_seconds: int = Field(20, ge=0, le=20, description="Long polling: wait for a message.")
+    sqs_visibility_seconds: int = Field(
+        120, ge=6, le=43_200, description="A received message is hidden so long; then renewed."
+    )
+    sqs_messages_in_hand: int = Field(
+        500, ge=1, le=5_000, description="Messages received before the inbox is looked at once."
+    )
+    leader_lease_seconds: float = Field(
+        30.0, ge=1, description="A standby takes over when the leader was silent for so long."
+    )
+    webhook_max_body_bytes: int = Field(1_048_576, ge=1_024, le=67_108_864)
+    webhook_max_connections: int = Field(64, ge=1, le=1_000)
+    webhook_body_seconds: float = Field(
+        10.0, gt=0, description="A request must have arrived whole within so long."
+    )
+    webhook_answer_seconds: float = Field(
+        20.0, gt=0, description="503 when the ledger has not got the batches within so long."
+    )
+    webhook_replay_seconds: float = Field(
+        300.0, gt=0, description="A signature whose time differs by more is refused."
+    )
+    launch_seconds: float = Field(
+        300.0, gt=0, description="Unhealthy when starting a run takes longer and nothing runs."
+    )
+    stalled_after_seconds: float = Field(
+        900.0, gt=0, description="Unhealthy when one step takes longer, the run itself not counted."
+    )
+
+
+class KubeflowSettings(_Section):
+    """Where Kubeflow Pipelines is, and what its pods get from the cluster."""
+
+    host: str = Field(
+        "http://ml-pipeline.kubeflow.svc.cluster.local:8888",
+        pattern=r"^https?://[^@\s]+$",
+        description="Address of the Kubeflow Pipelines API; never with credentials in it.",
+    )
+    ui_url: str | None = Field(
+        None, description="Address of the Kubeflow UI, for links; null means the host."
+    )
+    namespace: str | None = Field(
+        "cfcre", min_length=1, description="Profile's namespace; null for a single-user deployment."
+    )
+    experiment: str = Field("cfcre", min_length=1, description="Experiment; made where missing.")
+    token_file: Path = Field(
+        _TOKEN_FILE,
+        description="Token for the API, read at every request; the default may be missing.",
+    )
+    ca_file: Path | None = Field(None, description="CA certificates that the API is checked by.")
+    connect_timeout_seconds: float = Field(10.0, gt=0)
+    request_timeout_seconds: float = Field(60.0, gt=0)
+    retries: int = Field(4, ge=0, description="New tries of an API call that got no good answer.")
+    retry_seconds: float = Field(1.0, ge=0, description="Wait before the first of them; doubles.")
+    poll_seconds: float = Field(
+        15.0, gt=0, description="Pause between two looks of 'cfcre watch' while a run goes on."
+    )
+    max_unclaimed_runs: int = Field(
+        5, ge=1, description="Runs of an attempt that ended without claiming it, before it is told."
+    )
+    pipeline_root: str | None = Field(
+        None, description="Where artifacts go, as s3://bucket/path; null means Kubeflow's default."
+    )
+    service_account: str = Field("cfcre-pipeline", min_length=1)
+    connections: str = Field(
+        "cfcre-connections", description="ConfigMap with CFCRE_STORE and MLFLOW_TRACKING_URI."
+    )
+    ledger_secret: str = Field("cfcre-ledger", description="Secret; key url is CFCRE_LEDGER.")
+    s3_secret: str | None = Field(
+        "cfcre-s3",
+        description="Secret with the S3 keys; null where the service account has access.",
+    )
+    mlflow_secret: str | None = Field(
+        "cfcre-mlflow-client",
+        description="Secret with username and password; null where Kubeflow gives them itself.",
+    )
 
 
 class ServingSettings(_Section):
@@ -298,6 +441,23 @@ class ServingSettings(_Section):
     access_log: bool = Field(True, description="One line a request, without its content.")
 
 
+class TrainJobSettings(_Section):
+    """Training on several nodes by Kubeflow Trainer; used with ``pipeline.training: trainjob``."""
+
+    namespace: str = Field(
+        "cfcre", pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", description="Of the TrainJobs."
+    )
+    runtime_kind: Literal["TrainingRuntime", "ClusterTrainingRuntime"] = "TrainingRuntime"
+    runtime: str = Field("cfcre-torch", min_length=1, description="Name of the runtime.")
+    queue: str = Field("cfcre-training", description="Kueue LocalQueue; empty for none.")
+    nodes: int = Field(2, ge=1, description="Nodes, with compute.processes on each.")
+    poll_seconds: float = Field(5.0, gt=0, description="Between two looks at the TrainJob.")
+    queue_timeout_seconds: float = Field(
+        21600.0, gt=0, description="Longest wait for the queue and for the pods to start."
+    )
+    timeout_seconds: int = Field(43200, ge=1, description="Longest run once the pods have started.")
+
+
 class Settings(_Section):
     """All settings of one home."""
 
@@ -315,7 +475,10 @@ class Settings(_Section):
     compute: ComputeSettings = ComputeSettings()
     stream: StreamSettings = StreamSettings()
     pipeline: PipelineSettings = PipelineSettings()
+    trigger: TriggerSettings = TriggerSettings()
+    kubeflow: KubeflowSettings = KubeflowSettings()
     serving: ServingSettings = ServingSettings()
+    trainjob: TrainJobSettings = TrainJobSettings()
 
     @property
     def store_url(self) -> str:
@@ -342,12 +505,12 @@ class Settings(_Section):
         )
 
     def portable(self) -> dict[str, Any]:
-        """Settings without home and connection URLs: safe to log and to pass to another host.
+        """Settings without home and connections: safe to log and to pass to another host.
 
-        How a server serves is left out too: it is nothing that a model was made with.
+        How a watcher is woken and a server serves is left out too: no model was made with it.
         """
         data = self.model_dump(mode="json")
-        del data["home"], data["serving"]
+        del data["home"], data["kubeflow"], data["trigger"], data["serving"]
         del data["store"]["url"], data["ledger"]["url"], data["tracking"]["uri"]
         return data
 

@@ -12,7 +12,10 @@
     └── RetryableError            exit 75  something outside failed; the same call may succeed later
         ├── StoreUnavailable
         ├── LedgerUnavailable
-        └── TrackingUnavailable
+        ├── TrackingUnavailable
+        ├── KubeflowUnavailable
+        ├── QueueUnavailable
+        └── LeadershipLost     another watcher leads now, or nobody can tell
 
 The exit code is the contract with schedulers: 75 (``EX_TEMPFAIL``) means "retry", any other
 non-zero code means "do not". An error in the user's data is never reported as a framework error.
@@ -29,9 +32,12 @@ __all__ = [
     "CfcreError",
     "ConfigurationError",
     "DataError",
+    "KubeflowUnavailable",
+    "LeadershipLost",
     "LeaseLost",
     "LedgerUnavailable",
     "NotFoundError",
+    "QueueUnavailable",
     "RetryableError",
     "StateError",
     "StoreUnavailable",
@@ -107,3 +113,15 @@ class LedgerUnavailable(RetryableError):
 
 class TrackingUnavailable(RetryableError):
     """The MLflow tracking server did not answer."""
+
+
+class KubeflowUnavailable(RetryableError):
+    """The Kubeflow Pipelines API did not answer, or answered with a server error."""
+
+
+class QueueUnavailable(RetryableError):
+    """The queue of storage events did not answer."""
+
+
+class LeadershipLost(RetryableError):
+    """This watcher's leader lease ended; another one acts now, or will."""

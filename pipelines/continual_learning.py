@@ -11,9 +11,9 @@ Parameters hold no secret: the settings that travel are :meth:`Settings.portable
 # No "from __future__ import annotations" here: kfp reads the annotations as types.
 from typing import Any
 
-from kfp import dsl, kubernetes
+from kfp import dsl
 
-from cfcre.config import PipelineSettings
+from cfcre.config import KubeflowSettings, PipelineSettings
 from cfcre_components.augment.component import augment
 from cfcre_components.claim.component import claim
 from cfcre_components.consolidate.component import consolidate
@@ -24,44 +24,51 @@ from cfcre_components.select_memory.component import select_memory
 from cfcre_components.settle.component import settle
 from cfcre_components.train_task.component import train_task
 from cfcre_components.validate.component import validate
+from cfcre_pipelines.cluster import equip, place_on_gpu
 
 __all__ = ["PIPELINE_NAME", "build", "continual_learning"]
 
 PIPELINE_NAME = "continual-learning"
 
 
-def build(options: PipelineSettings) -> Any:
-    """The pipeline with an image, resources and GPU placement baked in.
+def build(options: PipelineSettings, kubeflow: KubeflowSettings | None = None) -> Any:
+    """The pipeline with an image, resources and its place on a cluster baked in.
 
     Args:
-        options: Image, GPU and resource requests; they are fixed when the pipeline is compiled.
+        options: Image, GPU, sizes and times; they are fixed when the pipeline is compiled.
+        kubeflow: What the pods get from the cluster; None for a run on one machine, which has no
+            pods.
 
     Returns:
         A kfp pipeline with the parameters ``stream``, ``batch`` and ``settings``.
     """
 
-    def prepare(task: dsl.PipelineTask, *, memory: str = "1Gi") -> dsl.PipelineTask:
+    def prepare(
+        task: dsl.PipelineTask, *, memory: str = "1Gi", training: bool = False
+    ) -> dsl.PipelineTask:
         # A cached claim would hand out a stale token; a cached training step another run's state.
         task.set_caching_options(False)
         task.set_container_image(options.image)
         task.set_cpu_request("1").set_memory_request(memory)
-        return task
+        return task if kubeflow is None else equip(task, options, kubeflow, training=training)
 
     def prepare_training(task: dsl.PipelineTask) -> dsl.PipelineTask:
-        prepare(task, memory=options.train_memory).set_cpu_request(options.train_cpu)
+        prepare(task, memory=options.train_memory, training=True)
+        task.set_cpu_request(options.train_cpu)
         if options.gpu_count:
             task.set_accelerator_type(options.gpu_resource)
             task.set_accelerator_limit(options.gpu_count)
-            for label, value in options.gpu_node_selector.items():
-                kubernetes.add_node_selector(task, label_key=label, label_value=value)
-            kubernetes.add_toleration(
-                task, key=options.gpu_toleration_key, operator="Exists", effect="NoSchedule"
-            )
+            if kubeflow is not None:
+                place_on_gpu(task, options)
         return task
+
+    # A pod that nothing can schedule has no time of its own: only the run's ends it.
+    limits = dsl.PipelineConfig(active_deadline_seconds=options.run_timeout_seconds)
 
     @dsl.pipeline(
         name=PIPELINE_NAME,
         description="Learns one relation batch, judges the result and registers it.",
+        pipeline_config=None if kubeflow is None else limits,
     )
     def continual_learning(stream: str, batch: str = "", settings: str = "{}") -> None:
         run = dsl.PIPELINE_JOB_ID_PLACEHOLDER

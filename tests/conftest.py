@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from postgres_server import Databases, databases
 
 # Set before torch, MLflow or Great Expectations are imported anywhere in the tests.
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
@@ -17,6 +19,17 @@ for _name in ("CFCRE_HOME", "CFCRE_STORE", "CFCRE_LEDGER", "CFCRE_OWNER", "MLFLO
     os.environ.pop(_name, None)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the longest tests first: side by side, none is left over at the end."""
+    weight = {"kill": 2, "slow": 1}
+    heavy: dict[Path, int] = {}
+    for item in items:
+        marks = [weight.get(mark.name, 0) for mark in item.iter_markers()]
+        heavy[item.path] = max(heavy.get(item.path, 0), *marks, 0)
+    items.sort(key=lambda item: -heavy[item.path])
+
 
 _VERBS = {
     "founded": ["founded", "set up", "started"],
@@ -55,6 +68,23 @@ def sentence_rows(relations: list[str], count: int, seed: int = 0) -> list:
                 )
             )
     return rows
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Databases]:
+    """A running Postgres; skips, saying why, where there is none."""
+    with databases() as found:
+        if isinstance(found, str):
+            pytest.skip(found)
+        yield found
+
+
+@pytest.fixture
+def postgres_url(postgres: Databases) -> Iterator[str]:
+    """An empty Postgres database."""
+    url = postgres.create()
+    yield url
+    postgres.drop(url)
 
 
 @pytest.fixture(scope="session")

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cfcre.config import Settings
+    from cfcre.intake.events.notifications import Look
     from cfcre.operations.ledger import Ledger
     from cfcre.operations.reconciler import Launcher, ReconcileReport
     from cfcre.operations.watch import Step
 
-__all__ = ["actor", "open_ledger", "reconcile_step"]
+__all__ = ["actor", "open_ledger", "reconcile_step", "record_step"]
+
+# Beyond so many streams one listing of the whole inbox is less work than one of each.
+_STREAMS_ONE_BY_ONE = 16
 
 
 def open_ledger(settings: Settings) -> Ledger:
     """The ledger, with its tables."""
     from cfcre.operations.ledger import Ledger
 
-    ledger = Ledger(settings.ledger_url, model=settings.tracking.registered_model)
+    ledger = Ledger.from_settings(settings)
     ledger.create()
     return ledger
 
 
 def reconcile_step(
-    settings: Settings, ledger: Ledger, launcher: Launcher, stream: str | None
+    settings: Settings,
+    ledger: Ledger,
+    launcher: Launcher,
+    stream: str | None,
+    check: Callable[[], None] = lambda: None,
 ) -> Step:
     """One reconcile step of this home, as :func:`cfcre.operations.watch.watch` takes it."""
     from cfcre.intake.inbox import discover
@@ -47,9 +56,29 @@ def reconcile_step(
             discover=lambda: discover(store, stream, settings=settings, cache=cache),
             open_tracker=lambda: open_tracker(settings),
             skip_streams=skip,
+            check=check,
         )
 
     return step
+
+
+def record_step(settings: Settings, ledger: Ledger) -> Callable[[Look], int]:
+    """A function that records what lies in a part of the inbox, and returns how many are new."""
+    from cfcre.intake.store import open_store
+    from cfcre.operations.reconciler import record_inbox
+
+    store = open_store(settings)
+
+    def record(look: Look) -> int:
+        everything = look.everything or len(look.streams) > _STREAMS_ONE_BY_ONE
+        streams = [None] if everything else sorted(look.streams)
+        new = 0
+        for stream in streams:
+            report = record_inbox(settings=settings, store=store, ledger=ledger, stream=stream)
+            new += len(report.recorded)
+        return new
+
+    return record
 
 
 def actor() -> str:

@@ -8,8 +8,10 @@ program: one line too, exit code 70, and ``--verbose`` shows the trace.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import click
 
@@ -17,6 +19,7 @@ from cfcre import __version__
 from cfcre.cli import (
     config,
     demo,
+    migrate,
     models,
     pipeline,
     predict,
@@ -61,6 +64,7 @@ for command in (
     serve.serve,
     run_task.run_task,
     pipeline.pipeline,
+    migrate.migrate,
     config.config,
     ui.ui,
     demo.demo,
@@ -75,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Command line without the program's name; None takes the process's own.
     """
     invocation = Invocation()
+    _heed_sigterm()
     try:
         cli.main(
             args=list(arguments) if arguments is not None else None,
@@ -104,6 +109,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"error: this is a bug of cfcre: {type(error).__name__}: {_one_line(error)}{how}")
         return EXIT_BUG
     return 0
+
+
+def _heed_sigterm() -> None:
+    """As the first process of a container, stop when told to, as after Ctrl-C.
+
+    The kernel drops a signal for process 1 that has no handler there: ``docker stop`` and
+    Kubernetes would wait for their whole grace period and then kill.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _hint(error: CfcreError, invocation: Invocation) -> str:

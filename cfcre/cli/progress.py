@@ -33,6 +33,10 @@ class Reporter:
         self._ledger = ledger
         self._bars = sys.stderr.isatty() if bars is None else bars
         self._bar: Any = None
+        # Batches whose run was submitted and goes on elsewhere, with the attempt and state last
+        # shown. A local launcher tells the end itself.
+        self._followed: dict[tuple[str, str], tuple[int, str]] = {}
+        self._ended: set[tuple[str, str]] = set()
 
     def on_start(self, stream: str, batch_hash: str) -> None:
         """A run begins."""
@@ -52,6 +56,7 @@ class Reporter:
     def on_end(self, stream: str, batch_hash: str, result: RunResult) -> None:
         """A run has ended; the ledger knows how."""
         self._close_bar()
+        self._ended.add((stream, batch_hash))
         # A run that was killed is settled here rather than at the next look.
         self._ledger.recover(stream)
         batch = self._ledger.batch(batch_hash, stream)
@@ -73,6 +78,27 @@ class Reporter:
         for outcome in report.settled:
             if outcome.ending == "interruption":
                 click.echo(f"{outcome.stream}: run {outcome.run_name} had vanished; trying again")
+        self._follow(report)
+
+    def _follow(self, report: ReconcileReport) -> None:
+        """Tell how runs that go on elsewhere stand, where that has changed."""
+        for key in [*report.launched, *report.under_way]:
+            if key not in self._ended and key not in self._followed:
+                batch = self._ledger.batch(key[1], key[0])
+                self._followed[key] = (batch.attempt, batch.state)
+        self._ended.clear()
+        for key, shown in list(self._followed.items()):
+            batch = self._ledger.batch(key[1], key[0])
+            now = (batch.attempt, batch.state)
+            if now == shown:
+                continue
+            self._followed[key] = now
+            if batch.running:
+                click.echo(f"{batch.stream}: batch {printable(batch.name)} is {batch.state}")
+                continue
+            for line in task_lines(batch):
+                click.echo(line)
+            del self._followed[key]
 
     def _line(self, event: Event) -> None:
         facts = dict(event.facts)

@@ -10,6 +10,7 @@ import click
 
 from cfcre.cli.options import Common, common_options
 from cfcre.cli.output import number
+from cfcre.cli.submit import relation_names, selection_options
 
 __all__ = ["run_task"]
 
@@ -26,17 +27,23 @@ __all__ = ["run_task"]
     help="File of the batch; may be given often.",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR")
-@click.option("--format", "format_", metavar="F", help="Format of the files; default: recognised.")
+@selection_options
 @common_options
 def run_task(
-    common: Common, state_in: Path | None, data: tuple[str, ...], out: Path, format_: str | None
+    common: Common,
+    state_in: Path | None,
+    data: tuple[str, ...],
+    out: Path,
+    format_: str | None,
+    relations: str | None,
+    max_per_relation: str | None,
 ) -> None:
     """Learn one task in this process, without ledger, MLflow or Kubeflow.
 
     OUT then holds the learner state, evaluation.json and report.html; give it to --state-in for
     the next task. Its comparison is with the state before, which stands for the champion.
     """
-    from cfcre.intake.submit import parse_file
+    from cfcre.intake.submit import parse_file, parse_limits
     from cfcre.operations.single_task import run_single_task
 
     bar = _Bar()
@@ -47,6 +54,8 @@ def run_task(
             out,
             common.settings(),
             format=format_,
+            relations=relation_names(relations),
+            limits=parse_limits(max_per_relation) if max_per_relation is not None else None,
             progress=bar,
         )
     finally:

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
 from cfcre.cli.options import Common, common_options
 
-__all__ = ["submit"]
+__all__ = ["relation_names", "selection_options", "submit"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def selection_options(function: Function) -> Function:
+    """The options that say how files are read, and which of their rows are wanted."""
+    options = (
+        click.option(
+            "--format", "format_", metavar="F", help="Format of the files; default: recognised."
+        ),
+        click.option("--relations", metavar="A,B", help="Only these relations."),
+        click.option(
+            "--max-per-relation",
+            metavar="N | train=N,test=M",
+            help="The first N rows of each relation in each file, or so many of each split.",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE[@train|@validation|@test]...")
 @click.option("--stream", required=True, metavar="NAME", help="Stream that learns the batch.")
-@click.option("--format", "format_", metavar="F", help="Format of the files; default: recognised.")
-@click.option("--relations", metavar="A,B", help="Only these relations.")
-@click.option(
-    "--max-per-relation",
-    metavar="N | train=N,test=M",
-    help="The first N rows of each relation in each file, or so many of each split.",
-)
+@selection_options
 @click.option("--sequence", type=click.IntRange(min=1), help="Place of the batch in its stream.")
 @common_options
 def submit(
@@ -46,7 +63,7 @@ def submit(
         settings=settings,
         sequence=sequence,
         format=format_,
-        relations=_names(relations),
+        relations=relation_names(relations),
         limits=parse_limits(max_per_relation) if max_per_relation is not None else None,
     )
     if result.already:
@@ -60,7 +77,12 @@ def submit(
     click.echo(f"batch {result.name} is in the inbox of {stream!r}; 'cfcre watch' learns it")
 
 
-def _names(text: str | None) -> list[str] | None:
+def relation_names(text: str | None) -> list[str] | None:
+    """Read ``A,B`` of ``--relations``.
+
+    Raises:
+        BadParameter: There is no name in it.
+    """
     if text is None:
         return None
     names = [name.strip() for name in text.split(",") if name.strip()]

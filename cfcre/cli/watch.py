@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -14,9 +14,15 @@ import click
 from cfcre.cli.options import Common, common_options
 
 if TYPE_CHECKING:
+    from cfcre.config import Settings
+    from cfcre.operations.ledger import Ledger
+    from cfcre.operations.reconciler import Launcher, ReconcileReport
+    from cfcre.operations.triggers.service import ServiceOptions
     from cfcre.operations.watch import Mode
 
 __all__ = ["watch"]
+
+_PORT = click.IntRange(0, 65_535)
 
 
 @click.command()
@@ -26,14 +32,47 @@ __all__ = ["watch"]
 @click.option(
     "--interval", type=click.FloatRange(min=0.1), metavar="S", help="For ever, every S seconds."
 )
+@click.option(
+    "--leader-election",
+    is_flag=True,
+    help="With --interval: act only while holding the ledger's leader lease, else stand by.",
+)
+@click.option(
+    "--health-port",
+    type=_PORT,
+    metavar="P",
+    help="With --interval: serve /healthz, /readyz and /metrics on this port.",
+)
+@click.option(
+    "--webhook-port",
+    type=_PORT,
+    metavar="P",
+    help="With --interval: take POST /webhook on this port; the secret is CFCRE_WEBHOOK_SECRET.",
+)
+@click.option(
+    "--sqs-queue-url",
+    metavar="URL",
+    help="With --interval: read storage events from this queue [trigger.sqs_queue_url].",
+)
 @common_options
 def watch(
-    common: Common, stream: str | None, once: bool, until_idle: bool, interval: float | None
+    common: Common,
+    stream: str | None,
+    once: bool,
+    until_idle: bool,
+    interval: float | None,
+    leader_election: bool,
+    health_port: int | None,
+    webhook_port: int | None,
+    sqs_queue_url: str | None,
 ) -> None:
     """Learn the batches of the inbox, one task of a stream at a time.
 
     Killing it at any moment is safe: the next watch goes on. A batch that is rejected or set aside
     stops nothing else and does not change the exit code; 'cfcre status' shows it.
+
+    With --interval it is a service: an event in a queue or a webhook wakes it before the interval
+    is over. An event is only a reason to look; what is true stands in the ledger.
     """
     chosen: dict[Mode, bool] = {
         "once": once,
@@ -43,17 +82,101 @@ def watch(
     modes = [mode for mode, given in chosen.items() if given]
     if len(modes) != 1:
         raise click.UsageError("give one of --once, --until-idle and --interval S")
-    run_watch(common, stream, modes[0], interval or 1.0)
+    if interval is None:
+        services = {
+            "--leader-election": leader_election,
+            "--health-port": health_port is not None,
+            "--webhook-port": webhook_port is not None,
+            "--sqs-queue-url": sqs_queue_url is not None,
+        }
+        given = [name for name, present in services.items() if present]
+        if given:
+            raise click.UsageError(f"{' and '.join(given)}: only together with --interval S")
+        run_watch(common, stream, modes[0], 1.0)
+        return
+
+    from cfcre.operations.triggers.service import ServiceOptions
+
+    settings = common.settings()
+    run_service(
+        settings,
+        ServiceOptions(
+            stream=stream,
+            leader_election=leader_election,
+            health_port=health_port,
+            webhook_port=webhook_port,
+            sqs_queue_url=sqs_queue_url or settings.trigger.sqs_queue_url,
+        ),
+        interval,
+    )
 
 
 def run_watch(common: Common, stream: str | None, mode: Mode, interval: float) -> None:
     """Watch with the configured launcher and show what happens."""
-    from cfcre.cli.home import open_ledger, reconcile_step
-    from cfcre.cli.progress import Reporter
-    from cfcre.operations.launchers import open_launcher
+    from cfcre.cli.home import reconcile_step
     from cfcre.operations.watch import watch as watch_loop
 
     settings = common.settings()
+    ledger, launcher, on_report = _prepare(settings)
+    with _stopped_by_sigterm():
+        report = watch_loop(
+            reconcile_step(settings, ledger, launcher, stream),
+            mode=mode,
+            interval_seconds=interval,
+            on_report=on_report,
+        )
+    waiting = sum(activity.waiting for activity in report.activity) if report else 0
+    if waiting:
+        click.echo(f"{waiting} batches wait; 'cfcre status' says for what")
+
+
+def run_service(settings: Settings, options: ServiceOptions, interval: float) -> None:
+    """Watch until the process is told to end."""
+    from cfcre.cli.home import reconcile_step, record_step
+    from cfcre.operations.triggers.service import open_service
+    from cfcre.operations.watch import watch as watch_loop
+
+    ledger, launcher, on_report = _prepare(settings)
+    terminated = threading.Event()
+    try:
+        with (
+            _stopped_by_sigterm(terminated),
+            open_service(
+                settings,
+                ledger,
+                record_step(settings, ledger),
+                options,
+            ) as service,
+        ):
+            for name, port in service.ports.items():
+                click.echo(f"{name} on port {port}")
+            watch_loop(
+                reconcile_step(
+                    settings,
+                    ledger,
+                    service.guard(launcher),
+                    options.stream,
+                    check=service.check,
+                ),
+                mode="interval",
+                interval_seconds=interval,
+                on_report=on_report,
+                hooks=service.hooks,
+            )
+    except KeyboardInterrupt:
+        if not terminated.is_set():
+            raise
+        # For a service SIGTERM is the ordinary end, and no failure.
+        click.echo("told to end; what was not finished is taken up by the next 'cfcre watch'")
+
+
+def _prepare(
+    settings: Settings,
+) -> tuple[Ledger, Launcher, Callable[[ReconcileReport], None]]:
+    from cfcre.cli.home import open_ledger
+    from cfcre.cli.progress import Reporter
+    from cfcre.operations.launchers import open_launcher
+
     settings.home.mkdir(parents=True, exist_ok=True)
     ledger = open_ledger(settings)
     reporter = Reporter(ledger)
@@ -63,30 +186,25 @@ def run_watch(common: Common, stream: str | None, mode: Mode, interval: float) -
         on_event=reporter.on_event,
         on_end=reporter.on_end,
     )
-    with _stopped_by_sigterm():
-        report = watch_loop(
-            reconcile_step(settings, ledger, launcher, stream),
-            mode=mode,
-            interval_seconds=interval,
-            on_report=reporter.on_report,
-        )
-    waiting = sum(activity.waiting for activity in report.activity) if report else 0
-    if waiting:
-        click.echo(f"{waiting} batches wait; 'cfcre status' says for what")
+    return ledger, launcher, reporter.on_report
 
 
 @contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
+def _stopped_by_sigterm(terminated: threading.Event | None = None) -> Iterator[None]:
     """A service manager's SIGTERM takes the running task down with us, as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Only the main thread hears signals.
         return
-    before = signal.signal(signal.SIGTERM, _interrupt)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if terminated is not None:
+            if terminated.is_set():
+                return  # a second one must not cut the release of the leader lease off
+            terminated.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -37,10 +37,19 @@ class PaddedBatch:
     index: Index
 
 
-def pad_batch(encoded: EncodedExamples, index: Index) -> PaddedBatch:
-    """Gather the rows ``index`` into one padded batch, without a loop over rows."""
+def pad_batch(encoded: EncodedExamples, index: Index, rows: slice | None = None) -> PaddedBatch:
+    """Gather the rows ``index`` into one padded batch, without a loop over rows.
+
+    Args:
+        encoded: The examples.
+        index: The batch.
+        rows: Only these of the batch's rows, padded as in the whole batch; None for all.
+    """
+    longest = int(encoded.lengths[index].max())
+    if rows is not None:
+        index = index[rows]
     lengths = encoded.lengths[index]
-    columns = np.arange(int(lengths.max()))
+    columns = np.arange(longest)
     mask = columns[None, :] < lengths[:, None]
     positions = encoded.offsets[index][:, None] + columns[None, :]
     ids = np.where(mask, encoded.ids[np.where(mask, positions, 0)], encoded.pad_id)

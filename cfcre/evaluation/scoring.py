@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from cfcre.data.schema import RelationExample
 from cfcre.errors import DataError
+from cfcre.evaluation.confusion import confusion_counts
 from cfcre.evaluation.metrics import average_accuracy, average_forgetting
 
 __all__ = ["RelationPredictor", "TaskTestSet", "evaluate"]
@@ -110,6 +111,7 @@ def evaluate(
         "relation_changes": [],
         "negative_flips": {"count": 0, "rows": 0, "rate": 0.0},
         "similar_confusions": _confusions(truth, predicted, candidate.relations, cosine),
+        "confusion": confusion_counts(truth, predicted, candidate.relations, cosine),
         "similarity": {
             "relations": candidate.relations,
             "matrix": [[round(float(c), 4) for c in row] for row in cosine],

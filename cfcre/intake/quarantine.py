@@ -15,6 +15,7 @@ from cfcre.intake.store import ObjectStore
 __all__ = [
     "QuarantineEntry",
     "QuarantinedRow",
+    "docs_key",
     "list_quarantine",
     "read_quarantine",
     "write_quarantine",
@@ -78,6 +79,11 @@ def write_quarantine(
     entry = QuarantineEntry(stream, batch_hash, batch_name, dict(counts), by_reason)
     store.write(f"{_ROOT}/{stream}/{batch_hash}{_SUMMARY}", json_line(asdict(entry)))
     return key
+
+
+def docs_key(stream: str, batch_hash: str) -> str:
+    """Where the Data Docs of a rejected batch lie, beside its rows."""
+    return f"{_ROOT}/{stream}/{batch_hash}.data_docs.html"
 
 
 def list_quarantine(store: ObjectStore, stream: str | None = None) -> list[QuarantineEntry]:

@@ -14,6 +14,7 @@ from cfcre.data.schema import RelationExample
 from cfcre.data.tokenisation import EncodedExamples
 from cfcre.methods.compute import Compute
 from cfcre.methods.features import extract
+from cfcre.methods.parallel import current_group
 from cfcre.methods.state import LearnerState
 from cfcre.methods.training import Progress, TrainingLog, no_progress
 
@@ -39,6 +40,7 @@ class Session:
     log: TrainingLog = field(default_factory=TrainingLog)
 
     def __post_init__(self) -> None:
+        self.group = current_group()
         self.compute = Compute.from_settings(self.settings.compute)
         self.generator = np.random.default_rng([self.settings.seed, self.task, self.stage])
 

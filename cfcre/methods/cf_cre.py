@@ -96,17 +96,24 @@ class CFCRE(Method):
             value = settings.gamma1 * focal + settings.gamma2 * stable
             return {"loss": value, "L_fl": focal, "L_rs": stable}
 
+        heads = [embeddings, *state.projection.parameters()]
         with seeded(*session.seed), compact_vocabulary(state.encoder, encoded) as mapped:
             memory_encoded = mapped.head_rows(len(memory))
-            optimizer = make_optimizer(
-                state.encoder, [embeddings, *state.projection.parameters()], settings
-            )
+            optimizer = make_optimizer(state.encoder, heads, settings)
             for _ in range(settings.epoch2):
                 represented = session.represent(state, memory_encoded)
                 prototypes = class_means(represented, memory_labels, count).to(device)
-                for phase, rows, y, loss, passes in (
-                    ("replay", mapped, labels, activation_loss, settings.iter1),
-                    ("reconsolidation", memory_encoded, memory_labels, memory_loss, settings.iter2),
+                # Reconsolidation compares with prototypes, which are constants: no head learns.
+                for phase, rows, y, loss, learning, passes in (
+                    ("replay", mapped, labels, activation_loss, heads, settings.iter1),
+                    (
+                        "reconsolidation",
+                        memory_encoded,
+                        memory_labels,
+                        memory_loss,
+                        [],
+                        settings.iter2,
+                    ),
                 ):
                     for _ in range(passes):
                         train_epoch(
@@ -116,6 +123,8 @@ class CFCRE(Method):
                             encoded=rows,
                             labels=y,
                             loss=loss,
+                            heads=learning,
+                            group=session.group,
                             settings=settings,
                             compute=session.compute,
                             generator=session.generator,

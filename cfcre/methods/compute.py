@@ -11,6 +11,7 @@ import torch
 
 from cfcre.config import ComputeSettings
 from cfcre.errors import ConfigurationError
+from cfcre.methods.parallel import local_place
 
 __all__ = ["Compute", "seeded"]
 
@@ -35,6 +36,7 @@ class Compute:
             ConfigurationError: The device does not exist here.
         """
         name = settings.device
+        place, processes = local_place()
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
         try:
@@ -47,7 +49,10 @@ class Compute:
             raise ConfigurationError(
                 f"compute.device: {name!r} was asked for, but no CUDA device can be used here"
             )
-        torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+        if processes > 1 and device.type == "cuda":
+            device = _own_gpu(device, place, processes)
+        # All cores are shared by the processes of this machine.
+        torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 1) // processes))
         dtype = torch.float32
         if settings.precision == "bfloat16" or (
             settings.precision == "auto" and _native_bfloat16(device)
@@ -79,6 +84,22 @@ def seeded(*seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(state)
         yield
+
+
+def _own_gpu(device: torch.device, place: int, processes: int) -> torch.device:
+    """The GPU of one of several processes of a machine: one each, by their order."""
+    if ":" in str(device):
+        raise ConfigurationError(
+            f"compute.device: {device} names one GPU for {processes} processes; use auto or cuda"
+        )
+    count = torch.cuda.device_count()
+    if count < processes:
+        raise ConfigurationError(
+            f"{processes} training processes were started where {count} GPUs can be used; set "
+            f"compute.processes to {count}, or compute.device to cpu"
+        )
+    torch.cuda.set_device(place)
+    return torch.device("cuda", place)
 
 
 def _native_bfloat16(device: torch.device) -> bool:

@@ -11,6 +11,7 @@ import torch
 from cfcre.data.batching import inference_batches, pad_batch
 from cfcre.data.tokenisation import EncodedExamples
 from cfcre.methods.compute import Compute
+from cfcre.methods.parallel import current_group
 from cfcre.modeling.encoder import RelationEncoder
 
 __all__ = ["extract"]
@@ -26,7 +27,8 @@ def extract(
 ) -> npt.NDArray[np.float32]:
     """Representations h (eq. 1), float32 ``[N, d]``, in the order of the examples.
 
-    One copy from device to host a batch.
+    One copy from device to host a batch. Several processes take every so manieth batch each and
+    exchange the results: the batches, and so the numbers, are those of one process.
 
     Args:
         encoder: Eq. 1; left in the mode it was in.
@@ -37,13 +39,15 @@ def extract(
             what is evaluated, registered and served is the same number on every machine up to
             rounding.
     """
-    result = np.empty((len(encoded), encoder.size), dtype=np.float32)
+    group = current_group()
+    batches = inference_batches(encoded.lengths, token_budget)[group.rank :: group.size]
+    result = np.zeros((len(encoded), encoder.size), dtype=np.float32)
     training = encoder.training
     encoder.eval()
     try:
         precision = compute.mixed() if mixed else nullcontext()
         with torch.inference_mode(), precision:
-            for index in inference_batches(encoded.lengths, token_budget):
+            for index in batches:
                 batch = pad_batch(encoded, index)
                 h = encoder(
                     torch.from_numpy(batch.ids).to(compute.device),
@@ -54,4 +58,4 @@ def extract(
                 result[index] = h.cpu().numpy()
     finally:
         encoder.train(training)
-    return result
+    return group.join(result)

@@ -58,6 +58,8 @@ def learn_new_relations(
                 encoded=mapped,
                 labels=labels,
                 loss=loss,
+                heads=[embeddings],
+                group=session.group,
                 settings=settings,
                 compute=session.compute,
                 generator=session.generator,

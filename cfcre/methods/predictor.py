@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +22,9 @@ from cfcre.modeling.prediction import probabilities, rank_relations
 __all__ = ["Prediction", "Predictor", "RowPredictor"]
 
 Array = npt.NDArray[np.float32]
+
+#: Rows below which starting other processes costs more than it saves.
+_MANY = 512
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,21 @@ class Predictor:
     Args:
         state: Has prototypes.
         compute: Device and threads; precision is always float32 here.
+        embed: Gives the unit representations of many rows in place of this process.
     """
 
-    def __init__(self, state: LearnerState, compute: ComputeSettings | None = None) -> None:
+    def __init__(
+        self,
+        state: LearnerState,
+        compute: ComputeSettings | None = None,
+        *,
+        embed: Callable[[Sequence[RelationExample]], Array] | None = None,
+    ) -> None:
         if state.prototypes is None:
             raise StateError("this learner state has no prototypes yet: it was not consolidated")
         settings = compute or ComputeSettings()
         self._state = state
+        self._embed = embed
         self._compute = Compute.from_settings(settings)
         self._budget = settings.inference_token_budget
         self._max_length = EncoderSettings.model_validate(state.settings["encoder"]).max_length
@@ -70,13 +81,20 @@ class Predictor:
         self.prototypes: Array = state.prototypes.numpy()
 
     @classmethod
-    def load(cls, folder: Path, settings: Settings | None = None) -> Predictor:
+    def load(
+        cls,
+        folder: Path,
+        settings: Settings | None = None,
+        *,
+        embed: Callable[[Sequence[RelationExample]], Array] | None = None,
+    ) -> Predictor:
         """Read a state directory.
 
         Raises:
             StateError: It is damaged, or was not consolidated.
         """
-        return cls(LearnerState.load(folder), settings.compute if settings else None)
+        compute = settings.compute if settings else None
+        return cls(LearnerState.load(folder), compute, embed=embed)
 
     @property
     def relations(self) -> list[str]:
@@ -94,6 +112,10 @@ class Predictor:
         Raises:
             DataError: Head and tail of an example are too far apart for the encoder.
         """
+        if self._embed is not None and len(examples) >= _MANY:
+            for row, e in enumerate(examples):
+                _check(row, e)
+            return self._embed(examples)
         return self.represent(self.encode(examples))
 
     def encode(self, examples: Sequence[RelationExample]) -> EncodedExamples:

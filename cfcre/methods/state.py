@@ -36,7 +36,7 @@ from cfcre.errors import CfcreError, StateError
 from cfcre.modeling.encoder import RelationEncoder, load_transformer
 from cfcre.modeling.projection import Projection
 
-__all__ = ["FORMAT", "LearnerState", "read_description"]
+__all__ = ["FORMAT", "LearnerState", "read_description", "verify_files"]
 
 #: Raised when a change makes old directories unreadable.
 FORMAT = 1
@@ -98,12 +98,7 @@ class LearnerState:
         Raises:
             StateError: A file is missing or changed, or the format is another one.
         """
-        description = read_description(folder)
-        for name, digest in description["files"].items():
-            if _sha256(folder, name) != digest:
-                raise StateError(
-                    f"the learner state {folder.name} is damaged: {name} does not match its digest"
-                )
+        description = verify_files(folder)
         try:
             stored = description["settings"]
             encoder, projection = _build(
@@ -169,6 +164,11 @@ class LearnerState:
                 },
             )
 
+    def tensors(self) -> list[Tensor]:
+        """Everything that training changes."""
+        modules = [*self.encoder.parameters(), *self.projection.parameters()]
+        return [*modules, self.relation_embeddings]
+
     def labels(self, examples: list[RelationExample]) -> Tensor:
         """Catalogue index of each example's relation, int64 ``[N]``."""
         index = {relation: i for i, relation in enumerate(self.catalogue)}
@@ -193,6 +193,21 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise StateError(
             f"the learner state {folder.name} has format {found}; this version reads {FORMAT}"
         )
+    return description
+
+
+def verify_files(folder: Path) -> dict[str, Any]:
+    """Check every file of a state directory against its digest; returns the description.
+
+    Raises:
+        StateError: A file is missing or changed, or the format is another one.
+    """
+    description = read_description(folder)
+    for name, digest in description["files"].items():
+        if _sha256(folder, name) != digest:
+            raise StateError(
+                f"the learner state {folder.name} is damaged: {name} does not match its digest"
+            )
     return description
 
 

@@ -2,6 +2,7 @@
 
 Each step reads a directory, changes the learner, and writes a new directory; nothing is shared in
 memory, so each can run in its own process, on its own machine, and be run again after a kill.
+Several processes of one group may run a step together: one of them writes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from cfcre.config import Settings
 from cfcre.data.schema import RelationExample
+from cfcre.methods.parallel import current_group
 from cfcre.methods.state import LearnerState
 from cfcre.methods.task import augment_task, consolidate_task, remember_task, start_task
 from cfcre.methods.training import Progress, no_progress
@@ -62,7 +64,7 @@ def train_task(
     """
     state = LearnerState.fresh(settings) if state_in is None else LearnerState.load(state_in)
     facts = start_task(state, train, augmented, settings, lineage, progress)
-    state.save(out)
+    _save(state, out)
     return facts
 
 
@@ -81,7 +83,7 @@ def select_memory(
     """
     state = LearnerState.load(state_in)
     facts = remember_task(state, train, settings, progress)
-    state.save(out)
+    _save(state, out)
     return facts
 
 
@@ -100,5 +102,13 @@ def consolidate(
     """
     state = LearnerState.load(state_in)
     facts = consolidate_task(state, train, settings, progress)
-    state.save(out)
+    _save(state, out)
     return facts
+
+
+def _save(state: LearnerState, out: Path) -> None:
+    group = current_group()
+    if group.leads:
+        state.save(out)
+    # No process is done before the state is there.
+    group.wait()

@@ -62,6 +62,7 @@ def start_task(
     state.lineage = dict(lineage)
     state.settings = settings.portable()
     get_method(settings.method.name).train_task(state, train, augmented, session)
+    session.group.check_replicas(state.tensors())
     state.prototypes = None
     return {**_facts(session, started), "new_relations": new}
 
@@ -90,6 +91,7 @@ def consolidate_task(
     get_method(settings.method.name).consolidate(state, train, session)
     if state.prototypes is None or not bool(torch.isfinite(state.prototypes).all()):
         raise StateError("consolidation gave prototypes that are not finite")
+    session.group.check_replicas([*state.tensors(), state.prototypes])
     return _facts(session, started)
 
 

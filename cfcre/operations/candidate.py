@@ -80,10 +80,17 @@ def evaluate_candidate(
     from cfcre.evaluation.scoring import evaluate
     from cfcre.methods.predictor import Predictor
 
-    predictor = Predictor.load(state, settings)
+    def load(folder: Path) -> Predictor:
+        if settings.compute.evaluation_processes == 1:
+            return Predictor.load(folder, settings)
+        from cfcre.operations.training.run import embed
+
+        return Predictor.load(folder, settings, embed=lambda rows: embed(folder, rows, settings))
+
+    predictor = load(state)
     evaluation = evaluate(
         predictor,
-        Predictor.load(champion, settings) if champion is not None else None,
+        load(champion) if champion is not None else None,
         tests,
         previous_matrix(parent),
         champion_version=champion_version,

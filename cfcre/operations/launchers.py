@@ -27,7 +27,11 @@ def open_launcher(
     Args:
         settings: Settings of the runs.
         on_start: Told the stream and the batch before a run.
-        on_event: Told what the stages of a local run report.
+        on_event: Told what the stages of a local run report, and the name of a submitted run.
         on_end: Told the result of a local run.
     """
+    if settings.pipeline.launcher == "kubeflow":
+        from cfcre.operations.kubeflow.launcher import KubeflowLauncher
+
+        return KubeflowLauncher(settings, on_start=on_start, on_event=on_event)
     return LocalLauncher(settings, on_start=on_start, on_event=on_event, on_end=on_end)

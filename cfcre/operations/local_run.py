@@ -97,8 +97,8 @@ class LocalLauncher:
         self._on_event = on_event
         self._on_end = on_end
 
-    def launch(self, stream: str, batch_hash: str) -> None:
-        """Run one batch; how its task ended is in the ledger."""
+    def launch(self, stream: str, batch_hash: str) -> bool:
+        """Run one batch; how its task ended is in the ledger. True: a run was started."""
         moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         name = f"{stream}-{batch_hash[:8]}-{moment}-{os.getpid()}"
         if self._on_start:
@@ -109,6 +109,7 @@ class LocalLauncher:
         trim_runs(self._settings.home.absolute(), self._settings.pipeline.keep_runs)
         if self._on_end:
             self._on_end(stream, batch_hash, result)
+        return True
 
 
 def run_pipeline(

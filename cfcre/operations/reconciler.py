@@ -10,16 +10,25 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from cfcre.config import Settings
-from cfcre.errors import BatchRejected, ConfigurationError
+from cfcre.errors import BatchRejected, CfcreError, ConfigurationError
 from cfcre.intake.store import NAME
 from cfcre.operations.ledger import Activity, BatchRecord, Ledger, Outcome
+from cfcre.operations.ledger.records import RUN_FACT
 from cfcre.operations.placement import MovingStore, place, place_duplicate
 from cfcre.operations.promotion import AliasTracker, reconcile_alias
 
-__all__ = ["Discover", "Discovered", "Launcher", "ReconcileReport", "reconcile"]
+__all__ = [
+    "Discover",
+    "Discovered",
+    "Launcher",
+    "ReconcileReport",
+    "RemoteLauncher",
+    "reconcile",
+    "record_inbox",
+]
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +61,31 @@ Discover = Callable[[], Sequence[Discovered]]
 class Launcher(Protocol):
     """Starts runs of the pipeline."""
 
-    def launch(self, stream: str, batch_hash: str) -> None:
+    def launch(self, stream: str, batch_hash: str) -> bool:
         """Start a run for a batch. An embedded launcher returns when the run has ended.
+
+        Another one (:class:`RemoteLauncher`) returns when the run is asked for; until that run has
+        claimed the batch, the launcher is asked for it again and must not start a second one.
 
         The run claims the batch itself, so a run too many finds nothing to do. A run's own failure
         is in the ledger and is not raised; what is raised is a failure to start.
+
+        Returns:
+            False where nothing was started because a run for the batch is on its way.
         """
+        ...
+
+
+@runtime_checkable
+class RemoteLauncher(Launcher, Protocol):
+    """A launcher that returns at once: its runs go on elsewhere, and it can ask about them."""
+
+    @property
+    def poll_seconds(self) -> float:
+        """How long the caller may wait between two looks while a run goes on."""
+
+    def has_ended(self, run: str) -> bool:
+        """Whether the run, by the identity that its stages got, is known to be over."""
         ...
 
 
@@ -72,9 +100,11 @@ class ReconcileReport:
         settled: Runs that had ended without being settled.
         placed: Batches whose objects were moved.
         launched: (stream, batch hash) of runs started.
+        under_way: (stream, batch hash) of runs that were started before and have not claimed yet.
         launch_errors: Stream to what went wrong when a run was started.
         alias_moved: Whether the registry's champion alias had to be repaired.
         activity: Every stream as it stands after the step.
+        poll_seconds: How long the caller may wait where runs go on elsewhere; None: look often.
     """
 
     recorded: list[BatchRecord] = field(default_factory=list)
@@ -83,9 +113,11 @@ class ReconcileReport:
     settled: list[Outcome] = field(default_factory=list)
     placed: list[BatchRecord] = field(default_factory=list)
     launched: list[tuple[str, str]] = field(default_factory=list)
+    under_way: list[tuple[str, str]] = field(default_factory=list)
     launch_errors: dict[str, Exception] = field(default_factory=dict)
     alias_moved: bool = False
     activity: list[Activity] = field(default_factory=list)
+    poll_seconds: float | None = None
 
     @property
     def idle(self) -> bool:
@@ -112,6 +144,7 @@ def reconcile(
     discover: Discover | None = None,
     open_tracker: Callable[[], AliasTracker] | None = None,
     skip_streams: frozenset[str] = frozenset(),
+    check: Callable[[], None] = lambda: None,
 ) -> ReconcileReport:
     """Take one idempotent step.
 
@@ -125,28 +158,33 @@ def reconcile(
         open_tracker: Opens the model registry; called only where the champion's alias may not
             follow the ledger.
         skip_streams: Streams for which no run is started.
+        check: Called before each part; what it raises ends the step there, with nothing half done.
 
     Raises:
         ConfigurationError: ``stream`` is no valid name.
         StoreUnavailable: The object store did not answer.
         LedgerUnavailable: The ledger did not answer.
     """
-    if stream is not None and not NAME.fullmatch(stream):
-        raise ConfigurationError(
-            f"stream {stream!r} is no name of a stream: use 1 to 128 letters, digits, '.', '_' "
-            "and '-', the first a letter or digit"
-        )
+    _check_stream(stream)
     find = discover or _inbox(store, stream, settings)
-    report = ReconcileReport()
+    remote = launcher if isinstance(launcher, RemoteLauncher) else None
+    report = ReconcileReport(poll_seconds=remote.poll_seconds if remote else None)
+    check()
     found = sorted(find(), key=_order)
     for pending in found:
+        check()
         _record(store, ledger, pending, found, report)
+    check()
     names = [activity.stream for activity in ledger.activity(stream)]
     _recover(ledger, names, report)
+    if remote is not None:
+        _settle_ended_runs(ledger, names, remote, report)
     _place(store, ledger, stream, report, found)
     for activity in ledger.activity(stream):
         if activity.claimable and activity.stream not in skip_streams:
+            check()
             _launch(launcher, activity.stream, activity.claimable, report)
+    check()
     if report.launched:
         # Where the launcher waits for its run, the task is over now, or its process is dead.
         _recover(ledger, names, report)
@@ -156,6 +194,50 @@ def reconcile(
         report.alias_moved = reconcile_alias(ledger, open_tracker())
     report.activity = ledger.activity(stream)
     return report
+
+
+def record_inbox(
+    *,
+    settings: Settings,
+    store: Any,
+    ledger: Ledger,
+    stream: str | None = None,
+    discover: Discover | None = None,
+) -> ReconcileReport:
+    """Take the first part of :func:`reconcile` alone: the ledger gets what lies in the inbox.
+
+    It starts nothing and moves nothing, so any process may take it at any time, beside a run that
+    lasts for hours.
+
+    Args:
+        settings: Settings of the home.
+        store: The object store.
+        ledger: The ledger, with its tables.
+        stream: Only this stream.
+        discover: Lists the inbox; default ``cfcre.intake.inbox.discover`` over the store.
+
+    Returns:
+        ``recorded``, ``rejected`` and ``duplicates`` of the report are set.
+
+    Raises:
+        ConfigurationError: ``stream`` is no valid name.
+        StoreUnavailable: The object store did not answer.
+        LedgerUnavailable: The ledger did not answer.
+    """
+    _check_stream(stream)
+    report = ReconcileReport()
+    found = sorted((discover or _inbox(store, stream, settings))(), key=_order)
+    for pending in found:
+        _record(None, ledger, pending, found, report)
+    return report
+
+
+def _check_stream(stream: str | None) -> None:
+    if stream is not None and not NAME.fullmatch(stream):
+        raise ConfigurationError(
+            f"stream {stream!r} is no name of a stream: use 1 to 128 letters, digits, '.', '_' "
+            "and '-', the first a letter or digit"
+        )
 
 
 def _inbox(store: Any, stream: str | None, settings: Settings) -> Discover:
@@ -182,7 +264,7 @@ def _order(pending: Discovered) -> tuple[str, bool, int, str, str]:
 
 
 def _record(
-    store: MovingStore,
+    store: MovingStore | None,
     ledger: Ledger,
     pending: Discovered,
     found: Sequence[Discovered],
@@ -217,7 +299,8 @@ def _record(
         if result.batch.state == "rejected" and not result.duplicate:
             report.rejected.append(result.batch)
     if result.duplicate:
-        place_duplicate(store, result.batch, pending.keys)
+        if store is not None:
+            place_duplicate(store, result.batch, pending.keys)
         if pending.keys:
             report.duplicates.append(result.batch)
     elif result.new and problem is None:
@@ -248,6 +331,30 @@ def _recover(ledger: Ledger, streams: Sequence[str], report: ReconcileReport) ->
             report.settled.append(outcome)
 
 
+def _settle_ended_runs(
+    ledger: Ledger, streams: Sequence[str], launcher: RemoteLauncher, report: ReconcileReport
+) -> None:
+    """Settle runs that ended without their exit handler, before their lease runs out.
+
+    A lease has to outlast the wait for a node, an hour perhaps; a run that was terminated should
+    not take as long to be tried again.
+    """
+    for name in streams:
+        live = ledger.live_claim(name)
+        run = ledger.batch(live.batch_hash, name).facts.get(RUN_FACT) if live else None
+        if live is None or run is None:
+            continue
+        try:
+            ended = launcher.has_ended(str(run))
+        except CfcreError as problem:
+            log.warning("run %s can not be looked at, its lease decides: %s", run, problem)
+            continue
+        if ended:
+            outcome = ledger.settle(live.run_name)
+            if outcome.settled_now:
+                report.settled.append(outcome)
+
+
 def _place(
     store: MovingStore,
     ledger: Ledger,
@@ -272,10 +379,17 @@ def _place(
 
 def _launch(launcher: Launcher, stream: str, batch_hash: str, report: ReconcileReport) -> None:
     try:
-        launcher.launch(stream, batch_hash)
+        started = launcher.launch(stream, batch_hash)
     except Exception as error:
         # One stream's trouble must not stop the others; the caller decides what to do about it.
-        log.exception("stream %s: the run of batch %s could not be started", stream, batch_hash[:8])
+        log.error(
+            "stream %s: the run of batch %s could not be started: %s",
+            stream,
+            batch_hash[:8],
+            error,
+            exc_info=not isinstance(error, CfcreError),
+        )
         report.launch_errors[stream] = error
     else:
-        report.launched.append((stream, batch_hash))
+        runs = report.under_way if started is False else report.launched
+        runs.append((stream, batch_hash))

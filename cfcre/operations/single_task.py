@@ -6,7 +6,6 @@ learner state that the caller names and files that the caller gives.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from cfcre.operations.held_out import by_split, require_test_rows
 from cfcre.operations.pictures import draw, write_task_report
 
 if TYPE_CHECKING:
+    from cfcre.intake.formats import Limits
     from cfcre.intake.rows import RawBatch
     from cfcre.intake.submit import SubmitFile
     from cfcre.intake.validation import ValidationResult
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HELD_OUT", "TaskResult", "run_single_task"]
 
+STREAM = "run-task"
 HELD_OUT = "rows"
 """Folder beside the learner state with the accepted rows of every task so far."""
 
@@ -67,6 +68,8 @@ def run_single_task(
     settings: Settings,
     *,
     format: str | None = None,
+    relations: Sequence[str] | None = None,
+    limits: Limits = None,
     progress: Progress | None = None,
 ) -> TaskResult:
     """Learn one task.
@@ -77,15 +80,19 @@ def run_single_task(
         out: Folder to write; it must not exist, or be empty.
         settings: All settings.
         format: Format of all files; None to recognise each.
+        relations: Only these relations.
+        limits: The first rows of each relation in each file, or of each relation in each split.
         progress: Told how far the training steps are.
 
     Raises:
-        ConfigurationError: ``out`` is in use, or ``state_in`` holds no state of this kind.
+        ConfigurationError: ``out`` is in use, ``state_in`` holds no state of this kind, or a wanted
+            relation is in none of the files.
         BatchRejected: The batch can not be learned; the message says why.
     """
     from cfcre.evaluation.scoring import TaskTestSet
     from cfcre.methods import steps
     from cfcre.methods.training import no_progress
+    from cfcre.operations.training import run
 
     if out.exists() and any(out.iterdir()):
         raise ConfigurationError(f"{out} is not empty; give --out a new folder")
@@ -93,7 +100,7 @@ def run_single_task(
     seconds: dict[str, float] = {}
     tell = progress or no_progress
     with _timed(seconds, "ingest"):
-        raw = _ingest(files, format, settings)
+        raw = _ingest(files, settings, format, relations, limits)
     with _timed(seconds, "validate"):
         result = _validate(raw, parent, settings)
     require_test_rows(result.accepted)
@@ -109,13 +116,13 @@ def run_single_task(
             "code_version": cfcre.__version__,
         }
         with _timed(seconds, "train_task"):
-            steps.train_task(
+            run.train_task(
                 parent, train, auxiliary, work / "a", settings, lineage=lineage, progress=tell
             )
         with _timed(seconds, "select_memory"):
-            steps.select_memory(work / "a", train, work / "b", settings, progress=tell)
+            run.select_memory(work / "a", train, work / "b", settings, progress=tell)
         with _timed(seconds, "consolidate"):
-            steps.consolidate(work / "b", train, work / "c", settings, progress=tell)
+            run.consolidate(work / "b", train, work / "c", settings, progress=tell)
         with _timed(seconds, "evaluate"):
             rows = _rows(parent, raw.batch_hash, result.accepted)
             tests = [
@@ -141,7 +148,7 @@ def run_single_task(
                 write_examples(_rows_file(target, batch, split), by_split(examples, split))
         document = {**verdict.to_json(), "reason": verdict.reason}
         facts = {
-            "stream": "run-task",
+            "stream": STREAM,
             "task": number,
             "verdict": document,
             "rows": result.counts,
@@ -205,29 +212,32 @@ def _rows(
     return {**earlier, batch: list(accepted)}
 
 
-def _ingest(files: Sequence[SubmitFile], format: str | None, settings: Settings) -> RawBatch:
-    from cfcre.intake.formats import Selection
-    from cfcre.intake.ingest import parse_bytes
-    from cfcre.intake.rows import RawBatch
+def _ingest(
+    files: Sequence[SubmitFile],
+    settings: Settings,
+    format: str | None,
+    relations: Sequence[str] | None,
+    limits: Limits,
+) -> RawBatch:
+    """The rows, by the very road that a submitted batch takes, through a store of its own."""
+    from cfcre.intake.folder import FolderStore
+    from cfcre.intake.inbox import discover
+    from cfcre.intake.ingest import ingest_batch
+    from cfcre.intake.submit import submit_batch
 
-    digest = hashlib.sha256()
-    batch = RawBatch("run-task", "", [])
-    for file in files:
-        data = file.path.read_bytes()
-        digest.update(hashlib.sha256(data).digest())
-        _, rows, _ = parse_bytes(
-            data,
-            file.path.name,
-            format=format,
-            declared=file.split,
-            selection=Selection(ratio=settings.intake.split_ratio),
+    with tempfile.TemporaryDirectory(prefix="cfcre-inbox-") as folder:
+        store = FolderStore(Path(folder))
+        submit_batch(
+            store,
+            files,
+            stream=STREAM,
             settings=settings,
+            format=format,
+            relations=relations,
+            limits=limits,
         )
-        batch.rows.extend(rows)
-    for index, row in enumerate(batch.rows):
-        row.index = index
-    batch.batch_hash = digest.hexdigest()
-    return batch
+        (batch,) = discover(store, STREAM, settings=settings)
+        return ingest_batch(store, batch, settings=settings)
 
 
 def _validate(raw: RawBatch, parent: Path | None, settings: Settings) -> ValidationResult:

@@ -57,7 +57,9 @@ def open_run(
 ) -> str:
     """Open the run of that name, or reopen it; returns its id.
 
-    ``MLFLOW_RUN_ID``, where a platform sets it, names the run to use.
+    ``MLFLOW_RUN_ID``, where a platform sets it, names the run to use, in whichever experiment it
+    is: Kubeflow makes one for every step and gives a step that is tried again the same one. The
+    variable is only read: MLflow's own ``start_run`` takes it out of the environment.
 
     Args:
         connection: The store.
@@ -71,9 +73,11 @@ def open_run(
     """
     client = connection.client
     all_tags = {**(tags or {}), RUN_NAME_TAG: run_name}
-    experiment = connection.experiment_id
+    given = os.environ.get("MLFLOW_RUN_ID")
+    # Not asked for where a run is given: it would make an experiment that nothing goes into.
+    experiment = "" if given else connection.experiment_id
     with tracking_errors(f"open the run {run_name!r}", connection.uri), connection.lock():
-        run_id = os.environ.get("MLFLOW_RUN_ID") or _find_run(connection, run_name)
+        run_id = given or _find_run(connection, run_name)
         if run_id is None:
             run_id = str(
                 client.create_run(experiment, run_name=run_name, tags=all_tags).info.run_id

@@ -15,6 +15,8 @@ def evaluate(
     figures: Output[dsl.Artifact],
     report: Output[dsl.HTML],
     metrics: Output[dsl.Metrics],
+    accuracy: Output[dsl.Markdown],
+    confusion: Output[dsl.ClassificationMetrics],
 ) -> str:
     """Score candidate and champion on every task's held-out set, and judge the candidate.
 
@@ -23,14 +25,16 @@ def evaluate(
     """
     from cfcre.operations.stages import evaluate as stage
 
-    verdict, numbers = stage.run(
+    verdict, numbers, confused = stage.run(
         claim=claim,
         settings=settings,
         state=state.path,
         evaluated=evaluated.path,
         figures=figures.path,
         report=report.path,
+        accuracy=accuracy.path,
     )
     for name, value in numbers.items():
         metrics.log_metric(name, value)
+    confusion.log_confusion_matrix(confused["relations"], confused["counts"])
     return verdict

@@ -17,8 +17,13 @@ from cfcre.config import Settings
 COMMANDS = [
     "config show",
     "demo",
+    "migrate",
     "models",
     "pipeline compile",
+    "pipeline schedule remove",
+    "pipeline schedule set",
+    "pipeline schedule show",
+    "pipeline submit",
     "predict",
     "promote",
     "quarantine export",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
+from postgres_server import Databases
+from sqlalchemy.engine import make_url
 
 from cfcre.config import Settings
 from cfcre.errors import BatchRejected, NotFoundError
 from cfcre.operations.ledger import Claim, Ledger
-from cfcre.operations.ledger.tables import metadata
 from cfcre.operations.owner import Owner, current_owner
 from cfcre.operations.reconciler import ReconcileReport, reconcile
-
-POSTGRES_VARIABLE = "CFCRE_TEST_POSTGRES"
 
 
 class Clock:
@@ -82,6 +79,7 @@ class World:
         self.learned: list[tuple[str, str]] = []
         self.broken_streams: set[str] = set()
         self.owner: Owner = current_owner()
+        self.launcher: Any = self
 
     def drop(self, key: str, content: str) -> str:
         self.store.objects[f"inbox/{key}"] = content.encode()
@@ -144,7 +142,7 @@ class World:
             settings=Settings(),
             store=self.store,
             ledger=self.ledger,
-            launcher=self,
+            launcher=self.launcher,
             discover=self.discover,
             skip_streams=skip,
             **options,
@@ -172,31 +170,46 @@ class StopAfter(threading.Event):
         return self.is_set()
 
 
-@pytest.fixture(
-    params=[
-        "sqlite",
-        pytest.param(
-            "postgresql",
-            marks=[
-                pytest.mark.server,
-                pytest.mark.skipif(
-                    not os.environ.get(POSTGRES_VARIABLE),
-                    reason=f"{POSTGRES_VARIABLE} names no empty Postgres database",
-                ),
-            ],
-        ),
-    ]
-)
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.server)]
+
+
+@pytest.fixture(params=DATABASES)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A SQLite file that does not exist yet; a Postgres database without tables."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'ledger.db'}"
-        return
-    url = os.environ[POSTGRES_VARIABLE]
-    engine = create_engine(url)
-    metadata.drop_all(engine)
+        return f"sqlite:///{tmp_path / 'empty.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: Databases) -> Iterator[str]:
+    """Name of a Postgres database with the ledger's tables, to be copied."""
+    url = postgres.create()
+    made = Ledger(url)
+    made.create()
+    made.close()
+    yield make_url(url).database or ""
+    postgres.drop(url)
+
+
+@pytest.fixture
+def migrated_url(postgres: Databases, migrated: str) -> Iterator[str]:
+    """A Postgres database with the ledger's tables."""
+    url = postgres.create(template=migrated)
     yield url
-    metadata.drop_all(engine)
-    engine.dispose()
+    postgres.drop(url)
+
+
+@pytest.fixture(params=DATABASES)
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with the ledger's tables."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'ledger.db'}"
+        Ledger(url).create()
+        return url
+    migrated: str = request.getfixturevalue("migrated_url")
+    return migrated
 
 
 @pytest.fixture
@@ -207,7 +220,6 @@ def clock() -> Clock:
 @pytest.fixture
 def ledger(ledger_url: str, clock: Clock) -> Iterator[Ledger]:
     made = Ledger(ledger_url, clock=clock)
-    made.create()
     yield made
     made.close()
 

@@ -266,15 +266,6 @@ def test_wrong_urls_are_configuration_errors_without_the_password(
     assert "hunter2" not in caplog.text
 
 
-def test_a_ledger_of_another_schema_is_refused(ledger: Ledger, ledger_url: str) -> None:
-    engine = create_engine(ledger_url)
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE cfcre_schema SET version = 99"))
-    engine.dispose()
-    with pytest.raises(ConfigurationError, match="schema 99"):
-        ledger.create()
-
-
 def test_the_ledger_uses_a_write_ahead_log(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path / 'deep' / 'ledger.db'}")
     ledger.create()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier as BarrierType
 from typing import Any
 
 import pytest
+from processes import CONTEXT, run_all
 
 from cfcre.errors import LeaseLost
 from cfcre.operations.ledger import Claim, Ledger
@@ -22,7 +21,7 @@ OPTIONS: dict[str, Any] = {"lease_seconds": 600, "max_attempts": 3, "max_interru
 
 
 def create_and_record(url: str, number: int, barrier: BarrierType, pipe: Connection) -> None:
-    ledger = Ledger(url)
+    ledger = Ledger(url, timeout_seconds=120)
     barrier.wait()
     ledger.create()
     for index in range(5):  # two shared by all, three of its own
@@ -32,7 +31,7 @@ def create_and_record(url: str, number: int, barrier: BarrierType, pipe: Connect
 
 
 def claim_together(url: str, number: int, barrier: BarrierType, pipe: Connection) -> None:
-    ledger = Ledger(url)
+    ledger = Ledger(url, timeout_seconds=120)
     barrier.wait()
     claim = ledger.claim("s", owner=current_owner(), **OPTIONS)
     pipe.send(claim and claim.to_json())
@@ -40,7 +39,7 @@ def claim_together(url: str, number: int, barrier: BarrierType, pipe: Connection
 
 
 def claim_and_hang(url: str, number: int, barrier: BarrierType, pipe: Connection) -> None:
-    claim = Ledger(url).claim("s", owner=current_owner(), **OPTIONS)
+    claim = Ledger(url, timeout_seconds=120).claim("s", owner=current_owner(), **OPTIONS)
     assert claim is not None
     pipe.send(claim.to_json())
     time.sleep(600)
@@ -48,7 +47,7 @@ def claim_and_hang(url: str, number: int, barrier: BarrierType, pipe: Connection
 
 def work(url: str, number: int, barrier: BarrierType, pipe: Connection) -> None:
     """Learn whatever can be claimed, sometimes failing, until nothing is left."""
-    ledger = Ledger(url)
+    ledger = Ledger(url, timeout_seconds=120)
     barrier.wait()
     tokens = []
     idle = 0
@@ -70,29 +69,9 @@ def work(url: str, number: int, barrier: BarrierType, pipe: Connection) -> None:
     pipe.send(tokens)
 
 
-def run_all(target: Callable[..., None], url: str, count: int) -> list[Any]:
-    context = multiprocessing.get_context("spawn")
-    gate = context.Barrier(count)
-    pipes = [context.Pipe(duplex=False) for _ in range(count)]
-    processes = [
-        context.Process(target=target, args=(url, number, gate, sender))
-        for number, (_, sender) in enumerate(pipes)
-    ]
-    for process in processes:
-        process.start()
-    for _, sender in pipes:
-        sender.close()
-    assert all(receiver.poll(120) for receiver, _ in pipes)
-    results = [receiver.recv() for receiver, _ in pipes]
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
-    return results
-
-
-def test_eight_processes_create_and_record_at_once(ledger_url: str) -> None:
-    assert run_all(create_and_record, ledger_url, PROCESSES) == ["done"] * PROCESSES
-    pending = Ledger(ledger_url).status()["streams"][0]["pending"]
+def test_eight_processes_create_and_record_at_once(empty_url: str) -> None:
+    assert run_all(create_and_record, empty_url, PROCESSES) == ["done"] * PROCESSES
+    pending = Ledger(empty_url).status()["streams"][0]["pending"]
     count = 2 + 3 * PROCESSES
     assert [p["sequence"] for p in pending] == list(range(1, count + 1))
     assert len({p["batch"] for p in pending}) == count
@@ -127,10 +106,9 @@ def test_the_claim_of_a_killed_process_is_taken_over_and_fenced(ledger_url: str)
     ledger = Ledger(ledger_url)
     ledger.create()
     ledger.record_batch("s", "a" * 64, name="a", keys=["a"])
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    barrier = context.Barrier(1)  # kept: a child finds it by a name that goes with the object
-    process = context.Process(target=claim_and_hang, args=(ledger_url, 0, barrier, sender))
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    barrier = CONTEXT.Barrier(1)  # kept: a child finds it by a name that goes with the object
+    process = CONTEXT.Process(target=claim_and_hang, args=(ledger_url, 0, barrier, sender))
     process.start()
     sender.close()
     assert receiver.poll(60)

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from cfcre.config import Settings
 from cfcre.errors import BatchRejected, ConfigurationError
 from cfcre.operations.ledger import Claim, Ledger
 from cfcre.operations.owner import Owner
+from cfcre.operations.reconciler import record_inbox
 
 World = Any  # the fixture's class, see conftest.py
 
@@ -237,3 +239,28 @@ def test_the_alias_is_repaired_only_where_it_may_be_behind(world: World) -> None
     assert aliases == {"champion": "1"}
     world.step(open_tracker=open_tracker)
     assert opened == [1]
+
+
+def test_recording_alone_starts_and_moves_nothing(world: World, ledger: Ledger) -> None:
+    world.problems["bad"] = BatchRejected("unknown_format", "what is this?")
+    one, bad = world.drop("s/a", "one"), world.drop("s/b.xyz", "bad")
+
+    def record() -> Any:
+        return record_inbox(
+            settings=Settings(), store=world.store, ledger=ledger, discover=world.discover
+        )
+
+    report = record()
+    assert [b.batch_hash for b in report.recorded] == [one]
+    assert [b.batch_hash for b in report.rejected] == [bad]
+    assert world.learned == [] and world.states() == {"a": "seen", "b.xyz": "rejected"}
+    assert set(world.store.objects) == {"inbox/s/a", "inbox/s/b.xyz"}
+    again = record()
+    assert not (again.recorded or again.duplicates)
+    world.step()
+    assert world.learned == [("s", "one")]
+    world.drop("s/copy", "one")
+    assert [b.batch_hash for b in record().duplicates] == [one]
+    assert "inbox/s/copy" in world.store.objects  # moving it is left to whoever reconciles
+    with pytest.raises(ConfigurationError):
+        record_inbox(settings=Settings(), store=world.store, ledger=ledger, stream="../s")

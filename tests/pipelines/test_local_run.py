@@ -99,6 +99,40 @@ def test_the_report_and_data_docs_are_there(learned_stream) -> None:
     assert len(list((home / "docs/news").glob("*/index.html"))) == 3
 
 
+def test_results_are_kept_as_kubeflow_shows_them(learned_stream) -> None:
+    """The files and the metadata that its viewers of HTML, Markdown and metrics read."""
+    _, second = learned(learned_stream)
+    runs = learned_stream.home.path / "runs"
+    (artifacts,) = runs.glob(f"news-{second['batch'][:8]}-*/artifacts")
+    (page,) = artifacts.rglob("evaluate/accuracy")
+    text = page.read_text(encoding="utf-8")
+    assert "**promote**" in text
+    row = " | ".join(f"{a:.3f}" for a in second["accuracy"])
+    assert f"| 2 | {row} |" in text
+    (docs,) = artifacts.rglob("validate/docs")
+    html = docs.read_text(encoding="utf-8")
+    assert html.count("<iframe") == 3, "rows, between rows and the batch, in one page"
+    assert "units_out_of_range" in html
+    (output,) = artifacts.rglob("evaluate/executor_output.json")
+    made = json.loads(output.read_text(encoding="utf-8"))["artifacts"]
+    (confusion,) = made["confusion"]["artifacts"]
+    matrix = confusion["metadata"]["confusionMatrix"]
+    names = [item["displayName"] for item in matrix["annotationSpecs"]]
+    counts = [row["row"] for row in matrix["rows"]]
+    assert sorted(names) == ["born in", "founded", "owns", "wrote"]
+    (metrics,) = made["metrics"]["artifacts"]
+    right = sum(counts[i][i] for i in range(len(names)))
+    assert metrics["metadata"]["overall_accuracy"] == pytest.approx(right / sum(map(sum, counts)))
+    assert metrics["metadata"]["accuracy_task_02"] == pytest.approx(second["accuracy"][1])
+
+
+def test_the_data_docs_of_a_rejected_batch_are_in_the_store(learned_stream) -> None:
+    home = learned_stream.home
+    (rejected,) = (t for t in home.tasks("news") if t["task"] is None)
+    page = home.path / "store/quarantine/news" / f"{rejected['batch']}.data_docs.html"
+    assert "<iframe" in page.read_text(encoding="utf-8")
+
+
 def test_predict_by_the_champion(learned_stream, tmp_path: Path) -> None:
     home = learned_stream.home
     sentence = "last year [ada] wrote {orion} in spring 7"
@@ -189,6 +223,23 @@ def test_run_task_continues_its_own_state(
     assert evaluation["champion"]["version"] == "the state before"
     assert (two / "report.html").is_file()
     assert main([*again, *common]) == 2, "an output folder is never overwritten"
+
+
+def test_run_task_takes_parts_of_one_file_as_different_tasks(
+    tmp_path: Path, tiny_encoder: Path, batch_files: list[Path]
+) -> None:
+    home = make_home(tmp_path / "home", tiny_encoder)
+    one, two = tmp_path / "one", tmp_path / "two"
+    data = ["run-task", "--data", str(batch_files[0]), "--max-per-relation", "20"]
+    home.run(*data, "--relations", "founded", "--out", str(one))
+    again = [*data, "--state-in", str(one), "--out", str(two)]
+    assert "rows read 20 = accepted 20" in home.run(*again, "--relations", "born in").stdout
+    state = json.loads((two / "state" / "state.json").read_text())
+    assert state["catalogue"] == ["founded", "born in"]
+    # The same part again is the same batch, and a relation that is not there is said.
+    refused = ["run-task", *data[1:], "--state-in", str(two), "--out", str(tmp_path / "three")]
+    assert "learned this very batch" in home.run(*refused, "--relations", "founded", code=65).stderr
+    assert "'wed'" in home.run(*refused, "--relations", "wed", code=2).stderr
 
 
 def test_run_task_learns_what_the_pipeline_learns(

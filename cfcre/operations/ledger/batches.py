@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, case, func, insert, select, update
 
 from cfcre.errors import BatchRejected, NotFoundError
 from cfcre.operations.ledger.records import BatchRecord, Recorded, clean_text
-from cfcre.operations.ledger.tables import LEARNED_STATES, batches
+from cfcre.operations.ledger.tables import LEARNED_STATES, SETTLED_STATES, batches
 
 __all__ = [
     "batch_of_version",
@@ -152,11 +152,16 @@ def relocate(
 
 def misplaced(connection: Connection, stream: str | None) -> list[BatchRecord]:
     """Batches whose objects do not lie where their state wants them."""
-    query = select(batches).order_by(batches.c.id)
+    # BatchRecord.wanted_place in SQL: every step of the reconciler asks, over all batches ever.
+    wanted = case(
+        (batches.c.state.in_(LEARNED_STATES), "processed"),
+        (batches.c.state.in_(SETTLED_STATES), batches.c.state),
+        else_="inbox",
+    )
+    query = select(batches).where(batches.c.placed != wanted).order_by(batches.c.id)
     if stream is not None:
         query = query.where(batches.c.stream == stream)
-    records = [BatchRecord.from_row(row) for row in connection.execute(query)]
-    return [record for record in records if record.placed != record.wanted_place]
+    return [BatchRecord.from_row(row) for row in connection.execute(query)]
 
 
 def mark_placed(connection: Connection, batch: BatchRecord, place: str) -> None:

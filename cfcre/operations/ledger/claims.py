@@ -15,6 +15,7 @@ from cfcre.operations.ledger.batches import batch_row
 from cfcre.operations.ledger.outcomes import settle_row
 from cfcre.operations.ledger.promotions import champion_version
 from cfcre.operations.ledger.records import (
+    RUN_FACT,
     Activity,
     BatchRecord,
     Claim,
@@ -92,6 +93,14 @@ def waits_for(connection: Connection, batch: BatchRecord) -> int | None:
     """The lowest earlier sequence that is missing or not settled, or None."""
     if batch.sequence is None:
         return None
+    settled = select(func.count()).where(
+        batches.c.stream == batch.stream,
+        batches.c.sequence < batch.sequence,
+        batches.c.state.in_(SETTLED_STATES),
+    )
+    # Sequences start at 1 and are unique: so many settled ones are all of them.
+    if connection.execute(settled).scalar_one() == batch.sequence - 1:
+        return None
     earlier = select(batches.c.sequence, batches.c.state).where(
         batches.c.stream == batch.stream, batches.c.sequence < batch.sequence
     )
@@ -128,10 +137,13 @@ def make_claim(
     max_interruptions: int,
     retry_backoff_seconds: float,
     batch_hash: str | None,
+    run: str | None,
     model: str,
     now: datetime,
 ) -> Claim | None:
     """Claim the stream's next batch, or the named one if it is the next.
+
+    A run that holds the stream already gets its claim again: its first answer was lost.
 
     Raises:
         NotFoundError: The named batch is not recorded.
@@ -140,8 +152,16 @@ def make_claim(
         raise NotFoundError(
             f"no batch {batch_hash!r} in stream {stream!r}; 'cfcre status' lists the batches"
         )
-    recover(connection, stream, model=model, now=now)
-    if live_claim_row(connection, stream) is not None:
+    held = live_claim_row(connection, stream)
+    if held is not None and run is not None:
+        again = _claim_of_run(connection, held, run)
+        if again is not None and batch_hash in {None, again.batch_hash}:
+            this = (claims.c.stream == stream) & (claims.c.token == again.token)
+            # The process may be a new one; the old one's death must not end the claim.
+            changes = {"leased_until": now + timedelta(seconds=lease_seconds)}
+            connection.execute(update(claims).where(this).values(owner=owner.to_json(), **changes))
+            return again
+    if held is not None and recover(connection, stream, model=model, now=now) is None:
         return None
     batch = next_batch(connection, stream)
     if batch is None or batch.sequence is None or not _ready(batch, now):
@@ -168,6 +188,7 @@ def make_claim(
     _write(
         connection,
         claim,
+        run,
         owner=owner.to_json(),
         claimed_at=now,
         leased_until=now + timedelta(seconds=lease_seconds),
@@ -215,22 +236,41 @@ def _ready(batch: BatchRecord, now: datetime) -> bool:
 
 
 def _learned(connection: Connection, stream: str) -> tuple[int, str | None]:
-    """How many tasks the stream has learned, and the model version of the newest."""
-    query = (
-        select(batches.c.model_version)
-        .where(batches.c.stream == stream, batches.c.state.in_(LEARNED_STATES))
-        .order_by(batches.c.task)
+    """Count of the stream's learned tasks, and the newest one's model version."""
+    this = (batches.c.stream == stream) & batches.c.state.in_(LEARNED_STATES)
+    newest = select(batches.c.model_version).where(this).order_by(batches.c.task.desc()).limit(1)
+    count = select(func.count()).select_from(batches).where(this)
+    row = connection.execute(select(count.scalar_subquery(), newest.scalar_subquery())).one()
+    return row[0], row[1]
+
+
+def _claim_of_run(connection: Connection, row: Row[Any], run: str) -> Claim | None:
+    """The live claim, if that pipeline run made it and has done nothing with it yet."""
+    found = connection.execute(select(batches).where(batches.c.id == row.batch_id)).one()
+    batch = BatchRecord.from_row(found)
+    if batch.facts.get(RUN_FACT) != run or batch.state != "claimed" or batch.sequence is None:
+        return None
+    return Claim(
+        stream=row.stream,
+        batch_hash=batch.batch_hash,
+        batch_name=batch.name,
+        keys=batch.keys,
+        manifest_key=batch.manifest_key,
+        sequence=batch.sequence,
+        task=row.task,
+        attempt=row.attempt,
+        token=row.token,
+        run_name=row.run_name,
+        parent_version=row.parent_version,
+        champion_version=row.champion_version,
     )
-    versions = list(connection.execute(query).scalars())
-    return len(versions), versions[-1] if versions else None
 
 
-def _write(connection: Connection, claim: Claim, **values: Any) -> None:
+def _write(connection: Connection, claim: Claim, run: str | None, **values: Any) -> None:
     connection.execute(
         update(streams).where(streams.c.name == claim.stream).values(token=claim.token)
     )
     this = (batches.c.stream == claim.stream) & (batches.c.batch_hash == claim.batch_hash)
-    batch_id = connection.execute(select(batches.c.id).where(this)).scalar_one()
     connection.execute(
         update(batches)
         .where(this)
@@ -241,7 +281,7 @@ def _write(connection: Connection, claim: Claim, **values: Any) -> None:
             next_attempt_at=None,
             # What an earlier attempt found out is not this one's: a verdict of one and a model of
             # another must never meet.
-            facts={},
+            facts={} if run is None else {RUN_FACT: run},
             seconds={},
             model_version=None,
             verdict=None,
@@ -251,7 +291,7 @@ def _write(connection: Connection, claim: Claim, **values: Any) -> None:
         insert(claims).values(
             stream=claim.stream,
             token=claim.token,
-            batch_id=batch_id,
+            batch_id=select(batches.c.id).where(this).scalar_subquery(),
             attempt=claim.attempt,
             task=claim.task,
             run_name=claim.run_name,

@@ -1,4 +1,4 @@
-"""Connections and transactions of the ledger, for SQLite and Postgres alike.
+"""Transactions of the ledger, its locks and its schema, for SQLite and Postgres alike.
 
 Every change happens in one write transaction that first locks what it is about: SQLite locks the
 whole file (``BEGIN IMMEDIATE``), Postgres the stream's row (``SELECT … FOR UPDATE``). After the
@@ -7,34 +7,24 @@ lock both show the newest committed rows, so that read, decide and write are one
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, select, text
+from sqlalchemy import Connection, Table, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    InterfaceError,
-    NoSuchModuleError,
-    OperationalError,
-    ProgrammingError,
-)
-from sqlalchemy.pool import NullPool
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from cfcre.errors import CfcreError, ConfigurationError, LedgerUnavailable
-from cfcre.operations.ledger.tables import SCHEMA_VERSION, metadata, models, schema_version, streams
+from cfcre.errors import ConfigurationError
+from cfcre.operations.ledger.engine import make_engine, parse_url, sqlite_file
+from cfcre.operations.ledger.faults import database_errors
+from cfcre.operations.ledger.tables import REVISION, REVISION_TABLE, models, streams
 
 __all__ = ["Database", "insert_if_missing", "lock_model", "lock_stream"]
 
-_DIALECTS = ("sqlite", "postgresql")
-# Any constant will do; it only has to be the same in every process that creates the schema.
-_SCHEMA_LOCK = 0x63666372
+_READ_REVISION = text(f"SELECT version_num FROM {REVISION_TABLE}")  # noqa: S608
+_MIGRATION_SECONDS = 300.0
 
 
 class Database:
@@ -49,11 +39,11 @@ class Database:
     """
 
     def __init__(self, url: str, *, timeout_seconds: float = 30.0) -> None:
-        parsed = _parse(url)
+        parsed = parse_url(url)
         # Query values may hold a password too.
         self.safe_url = parsed.set(query={}).render_as_string(hide_password=True)
-        self._file = _sqlite_file(parsed)
-        self._engine = _engine(parsed, timeout_seconds, self.safe_url)
+        self._file = sqlite_file(parsed)
+        self._engine = make_engine(parsed, timeout_seconds, self.safe_url)
 
     @property
     def dialect(self) -> str:
@@ -67,7 +57,7 @@ class Database:
         Raises:
             LedgerUnavailable: The database did not answer or stayed locked.
         """
-        with self._translated(), self._engine.connect() as connection:
+        with database_errors(self.safe_url), self._engine.connect() as connection:
             connection.execution_options(cfcre_write=True)
             with connection.begin():
                 yield connection
@@ -79,60 +69,101 @@ class Database:
         Raises:
             LedgerUnavailable: The database did not answer.
         """
-        with self._translated(), self._engine.connect() as connection, connection.begin():
+        with (
+            database_errors(self.safe_url),
+            self._engine.connect() as connection,
+            connection.begin(),
+        ):
             yield connection
 
-    def create(self) -> None:
-        """Create the tables where they are missing; safe from several processes at once.
+    def revision(self) -> str | None:
+        """The revision that the schema is at; None for a ledger that names none.
 
         Raises:
-            ConfigurationError: The ledger was written by another version of its schema.
             LedgerUnavailable: The database did not answer.
         """
+        if self._file is not None and not self._file.exists():
+            return None  # Opening it would create it.
+        with database_errors(self.safe_url), self._engine.connect() as connection:
+            try:
+                found = connection.execute(_READ_REVISION).scalar_one_or_none()
+            except (OperationalError, ProgrammingError) as error:
+                missing = getattr(error.orig, "sqlstate", None) == "42P01"
+                if missing or "no such table" in str(error.orig):
+                    return None
+                raise
+        return None if found is None else str(found)
+
+    def create(self) -> None:
+        """Make the schema ready for this code, where that is not somebody's decision.
+
+        An embedded ledger (SQLite) is created or migrated. A Postgres ledger is created in an
+        empty database; one that has tables is shared by other processes, which may run an older
+        version: it is migrated on purpose, by :meth:`migrate`.
+
+        Raises:
+            ConfigurationError: The schema is older or newer than this code, or the database user
+                may not create tables.
+            LedgerUnavailable: The database did not answer.
+        """
+        # Every command and every stage of a pipeline comes by here: one query, no lock, and
+        # Alembic is not imported.
+        found = self.revision()
+        if found == REVISION:
+            return
+        if self.dialect == "postgresql":
+            empty = self._empty()
+            # Looked at again: another process may have created the tables between the two looks.
+            found = self.revision()
+            if found == REVISION:
+                return
+            if not empty:
+                raise ConfigurationError(self._behind(found))
+        self.migrate()
+
+    def migrate(self) -> tuple[str | None, str]:
+        """Bring the schema to the newest revision, once, however many processes ask at a time.
+
+        Returns:
+            The revision found, None for a new ledger or one that names none, and the one now.
+
+        Raises:
+            ConfigurationError: A newer version migrated it, or its tables are something else.
+            LedgerUnavailable: The database did not answer, or another migration took minutes.
+        """
+        from cfcre.operations.ledger.migrate import lock_schema, upgrade
+
         if self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
         with self.write() as connection:
-            if self.dialect == "postgresql":
-                connection.execute(
-                    text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK}
-                )
-            metadata.create_all(connection)
-            found = connection.execute(select(schema_version.c.version)).scalar_one_or_none()
-            if found is None:
-                connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
-            elif found != SCHEMA_VERSION:
-                raise ConfigurationError(
-                    f"the ledger {self.safe_url} has schema {found}, this version of cfcre reads "
-                    f"{SCHEMA_VERSION}; use the matching version or another --ledger"
-                )
+            lock_schema(connection, _MIGRATION_SECONDS)
+            found = None
+            if inspect(connection).has_table(REVISION_TABLE):
+                found = connection.execute(_READ_REVISION).scalar_one_or_none()
+            if found != REVISION:
+                upgrade(connection, found, self.safe_url)
+        return found, REVISION
 
     def close(self) -> None:
         """Close pooled connections; the object stays usable."""
         self._engine.dispose()
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (OperationalError, InterfaceError, ProgrammingError) as error:
-            cause = " ".join(str(error.orig).split())
-            if "no such table" in cause or getattr(error.orig, "sqlstate", None) == "42P01":
-                raise ConfigurationError(
-                    f"the ledger {self.safe_url} has no tables; create it first "
-                    "(any cfcre command that writes does)"
-                ) from error
-            if isinstance(error, ProgrammingError):
-                raise CfcreError(f"the ledger {self.safe_url} refused: {cause}") from error
-            raise LedgerUnavailable(
-                f"the ledger {self.safe_url} did not answer: {cause}; try again"
-            ) from error
-        except DBAPIError as error:
-            cause = " ".join(str(error.orig).split())
-            if "not a database" in cause:
-                raise ConfigurationError(
-                    f"the ledger {self.safe_url} is not a SQLite database; give another --ledger"
-                ) from error
-            raise CfcreError(f"the ledger {self.safe_url} refused: {cause}") from error
+    def _behind(self, found: str | None) -> str:
+        place = f"the ledger {self.safe_url} is at revision {found or 'none'}"
+        if found is None or found < REVISION:
+            return (
+                f"{place}, this version of cfcre needs {REVISION}; back it up, then run "
+                "'cfcre migrate' as the owner of its tables"
+            )
+        return (
+            f"{place}, this version of cfcre knows {REVISION} and older ones: a newer version "
+            "migrated it; use that version or a newer one"
+        )
+
+    def _empty(self) -> bool:
+        with self.read() as connection:
+            names = inspect(connection).get_table_names()
+        return not any(name.startswith("cfcre_") for name in names)
 
 
 def insert_if_missing(connection: Connection, table: Table, **values: Any) -> None:
@@ -168,66 +199,3 @@ def lock_model(connection: Connection, model: str) -> None:
     """
     insert_if_missing(connection, models, name=model)
     connection.execute(select(models.c.name).where(models.c.name == model).with_for_update())
-
-
-def _parse(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # The URL and the error that quotes it are left out: they may hold a password.
-        raise ConfigurationError(
-            "the ledger's URL is not a SQLAlchemy URL; give sqlite:///FILE or "
-            "postgresql+psycopg://USER@HOST/DATABASE"
-        ) from None
-    if parsed.get_backend_name() not in _DIALECTS:
-        raise ConfigurationError(
-            f"the ledger can not be kept in {parsed.get_backend_name()!r}; "
-            "give sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
-        )
-    if parsed.get_backend_name() == "sqlite" and parsed.database in {None, "", ":memory:"}:
-        raise ConfigurationError(
-            "the ledger is shared by several processes and can not be in memory; give sqlite:///FILE"
-        )
-    return parsed
-
-
-def _sqlite_file(url: URL) -> Path | None:
-    if url.get_backend_name() != "sqlite" or url.database is None:
-        return None
-    return None if url.database.startswith("file:") else Path(url.database)
-
-
-def _engine(url: URL, timeout_seconds: float, safe_url: str) -> Engine:
-    options: dict[str, Any] = {"hide_parameters": True}
-    if url.get_backend_name() == "sqlite":
-        # No pool: a connection kept over a fork, or open while files are removed, does harm, and
-        # opening a file costs less than a millisecond.
-        options |= {"poolclass": NullPool, "connect_args": {"timeout": timeout_seconds}}
-    else:
-        options |= {"pool_pre_ping": True}
-    try:
-        engine = create_engine(url, **options)
-    except (ImportError, NoSuchModuleError) as error:
-        raise ConfigurationError(
-            f"the driver of {safe_url} is not installed ({error}); install it, "
-            "for Postgres: pip install 'psycopg[binary]'"
-        ) from error
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # The driver must not begin transactions by itself: _begin_sqlite decides their kind.
-    connection.isolation_level = None
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = FULL")
-    # Kept in the file; only the first process changes it, and waits for the others to do so.
-    connection.execute("PRAGMA journal_mode = WAL")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A deferred transaction that reads, then writes, fails at once when another one wrote between.
-    writes = connection.get_execution_options().get("cfcre_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -13,6 +13,7 @@ from cfcre.operations.ledger import claims as _claims
 from cfcre.operations.ledger import operator as _operator
 from cfcre.operations.ledger.database import Database, lock_stream
 from cfcre.operations.ledger.records import BatchRecord, Claim
+from cfcre.operations.ledger.tables import REVISION
 
 __all__ = ["LedgerBase"]
 
@@ -51,12 +52,34 @@ class LedgerBase:
         return self._clock()
 
     def create(self) -> None:
-        """Create what is missing of the schema; safe from several processes at once.
+        """Make the schema ready for this code; safe from several processes at once.
+
+        A SQLite file is created or migrated, an empty Postgres database filled. A Postgres ledger
+        that has tables is only looked at: it is migrated on purpose, by :meth:`migrate`.
 
         Raises:
-            ConfigurationError: The ledger has another version's schema.
+            ConfigurationError: The schema is older or newer, or the user may not create tables.
         """
         self._database.create()
+
+    def migrate(self) -> tuple[str | None, str]:
+        """Bring the schema to the newest revision; safe from several processes at once.
+
+        Returns:
+            The revision before, None for a new ledger or one that names none, and the one now.
+
+        Raises:
+            ConfigurationError: A newer version migrated it, or the user may not change tables.
+        """
+        return self._database.migrate()
+
+    def schema(self) -> tuple[str | None, str]:
+        """The schema's revision, None where the ledger names none, and the one this code needs.
+
+        Raises:
+            LedgerUnavailable: The database did not answer.
+        """
+        return self._database.revision(), REVISION
 
     def close(self) -> None:
         """Give pooled connections back; the object stays usable."""

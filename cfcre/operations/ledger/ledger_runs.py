@@ -11,7 +11,13 @@ from cfcre.operations.ledger import claims as _claims
 from cfcre.operations.ledger import outcomes as _outcomes
 from cfcre.operations.ledger.database import lock_stream
 from cfcre.operations.ledger.ledger_base import LedgerBase
-from cfcre.operations.ledger.records import Activity, Claim, LiveClaim, Outcome
+from cfcre.operations.ledger.records import (
+    Activity,
+    AttemptError,
+    Claim,
+    LiveClaim,
+    Outcome,
+)
 from cfcre.operations.ledger.tables import claims, streams
 from cfcre.operations.owner import Owner
 
@@ -31,6 +37,7 @@ class RunLedger(LedgerBase):
         max_interruptions: int,
         retry_backoff_seconds: float = 2.0,
         batch_hash: str | None = None,
+        run: str | None = None,
     ) -> Claim | None:
         """Claim the stream's next batch.
 
@@ -44,6 +51,8 @@ class RunLedger(LedgerBase):
             max_interruptions: Vanished attempts that set the batch aside.
             retry_backoff_seconds: Pause after the first failure; doubles, at most 600.
             batch_hash: Claim this batch or none; it never jumps the queue.
+            run: Identity of the pipeline run that asks. Asking again with it gives the same claim
+                until the batch is validated, so a call whose answer was lost can be repeated.
 
         Returns:
             None when there is nothing to do now: no batch is due, or another run holds the stream.
@@ -62,6 +71,7 @@ class RunLedger(LedgerBase):
                 max_interruptions=max_interruptions,
                 retry_backoff_seconds=retry_backoff_seconds,
                 batch_hash=batch_hash,
+                run=run,
                 model=self._model,
                 now=self._clock(),
             )
@@ -85,6 +95,18 @@ class RunLedger(LedgerBase):
             lock_stream(connection, claim.stream)
             _claims.renew(connection, claim, lease_seconds, self._clock())
 
+    def last_error(self, claim: Claim) -> AttemptError | None:
+        """What :meth:`record_error` noted last for an attempt that still holds its stream.
+
+        Raises:
+            LeaseLost: It was settled or taken over.
+        """
+        with self._database.read() as connection:
+            row = _claims.verify(connection, claim)
+        if row.error_message is None:
+            return None
+        return AttemptError(row.error_stage, row.error_message, bool(row.error_retryable))
+
     def recover(self, stream: str) -> Outcome | None:
         """Settle the stream's live claim if its lease ran out or its owner is known to be dead."""
         with self._database.write() as connection:
@@ -96,7 +118,8 @@ class RunLedger(LedgerBase):
 
         Facts the ledger itself reads: ``rows``, ``relations``, ``accuracy``, ``average_accuracy``,
         ``forgetting`` (or an ``evaluation`` that holds these three), ``verdict`` (promote or hold),
-        ``model_version``, ``champion_version`` (what the candidate was judged against).
+        ``model_version``, ``champion_version`` (what the candidate was judged against),
+        ``pipeline_run`` (which run claimed it).
 
         Raises:
             LeaseLost: The claim was settled or taken over.

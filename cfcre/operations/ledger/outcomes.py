@@ -83,7 +83,17 @@ def advance(connection: Connection, row: Row[Any], state: str, facts: dict[str, 
 
 
 def record_stage(connection: Connection, row: Row[Any], stage: str, seconds: float) -> None:
-    """Note how long a stage took; a repeated stage replaces its time."""
+    """Note how long a stage took; a repeated stage replaces its time.
+
+    Where a retry brought the stage to its end, its earlier error is no longer the attempt's.
+    """
+    if row.error_stage == clean_text(stage) and row.error_retryable:
+        gone = {"error_stage": None, "error_message": None, "error_reason": None}
+        connection.execute(
+            update(claims)
+            .where(claims.c.stream == row.stream, claims.c.token == row.token)
+            .values(**gone, error_retryable=None)
+        )
     times = {**_batch(connection, row).seconds, clean_text(stage): clean_json(float(seconds))}
     connection.execute(update(batches).where(batches.c.id == row.batch_id).values(seconds=times))
 

@@ -15,10 +15,13 @@ from cfcre.errors import CfcreError, ConfigurationError
 from cfcre.operations.ledger.tables import ACTIVE_STATES, LEARNED_STATES, SETTLED_STATES
 
 __all__ = [
+    "RUN_FACT",
     "Activity",
+    "AttemptError",
     "BatchRecord",
     "Claim",
     "Ending",
+    "LeaderRecord",
     "LiveClaim",
     "Outcome",
     "Promotion",
@@ -29,6 +32,9 @@ __all__ = [
 ]
 
 Ending = Literal["learned", "rejected", "failure", "interruption"]
+
+RUN_FACT = "pipeline_run"
+"""Fact of a batch: the pipeline run that claimed it."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +166,15 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class AttemptError:
+    """Why an attempt fails, as its stage recorded it."""
+
+    stage: str
+    message: str
+    retryable: bool
+
+
+@dataclass(frozen=True)
 class LiveClaim:
     """The claim that holds a stream now."""
 
@@ -168,6 +183,16 @@ class LiveClaim:
     token: int
     owner: dict[str, Any]
     claimed_at: datetime
+    leased_until: datetime
+
+
+@dataclass(frozen=True)
+class LeaderRecord:
+    """Who leads now, since when without a break, and until when unless it renews."""
+
+    name: str
+    holder: str
+    since: datetime
     leased_until: datetime
 
 

@@ -29,11 +29,13 @@ __all__ = [
     "ACTIVE_STATES",
     "LEARNED_STATES",
     "PLACES",
-    "SCHEMA_VERSION",
+    "REVISION",
+    "REVISION_TABLE",
     "SETTLED_STATES",
     "STATES",
     "batches",
     "claims",
+    "leaders",
     "metadata",
     "models",
     "promotions",
@@ -41,7 +43,10 @@ __all__ = [
     "streams",
 ]
 
-SCHEMA_VERSION = 1
+REVISION = "0002"
+"""The newest revision in ``migrations/versions``: what this code reads and writes."""
+REVISION_TABLE = "cfcre_revision"
+"""Alembic's table, which names the revision that the database is at."""
 
 ACTIVE_STATES = ("claimed", "validated", "training", "evaluated")
 LEARNED_STATES = ("promoted", "held")
@@ -75,6 +80,7 @@ _Id = BigInteger().with_variant(Integer, "sqlite")
 
 metadata = MetaData()
 
+# The schema's number before revisions had names. The first release accepts 1 alone: it is 2 now.
 schema_version = Table("cfcre_schema", metadata, Column("version", Integer, primary_key=True))
 
 streams = Table(
@@ -183,4 +189,18 @@ promotions = Table(
     Column("alias_moved_at", UtcDateTime),  # NULL: the registry's alias may still point elsewhere
     CheckConstraint(_one_of("kind", ("gate", "promote", "rollback")), name="cfcre_kind"),
     Index("cfcre_promotions_model", "model", "id"),
+)
+
+# A row stays when nobody leads, so that there is always one to lock.
+leaders = Table(
+    "cfcre_leaders",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("holder", String(256)),
+    Column("since", UtcDateTime),
+    Column("leased_until", UtcDateTime),
+    CheckConstraint(
+        "(holder IS NULL) = (since IS NULL) AND (holder IS NULL) = (leased_until IS NULL)",
+        name="cfcre_leader_whole",
+    ),
 )

@@ -7,12 +7,14 @@ from pathlib import Path
 from cfcre.data.files import read_examples, write_examples
 from cfcre.operations.held_out import by_split
 from cfcre.operations.stages.common import stage
+from cfcre.operations.stages.retrying import retrying
 
 __all__ = ["run"]
 
 NAME = "augment"
 
 
+@retrying
 def run(*, claim: str, settings: str, accepted: str, auxiliary: str) -> dict[str, int]:
     """Build the auxiliary classes from the training rows.
 

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 from cfcre.data.files import write_json
 from cfcre.operations.owner import acting_owner
 from cfcre.operations.stages.common import begin, inbox_cache, open_ledger, stage_settings
+from cfcre.operations.stages.retrying import retrying
 
 if TYPE_CHECKING:
     from cfcre.config import Settings
     from cfcre.operations.ledger import Ledger
 
-__all__ = ["RUN_FACT", "run"]
+__all__ = ["run"]
 
 NAME = "claim"
 
-RUN_FACT = "pipeline_run"
-"""Fact of the ledger by which the exit handler, which gets no outputs, finds its run's claim."""
 
-
+@retrying
 def run(*, stream: str, batch: str, settings: str, run: str, claimed: str) -> bool:
     """Claim a batch for this pipeline run; nothing to do is a normal result.
 
@@ -52,12 +51,13 @@ def run(*, stream: str, batch: str, settings: str, run: str, claimed: str) -> bo
         max_attempts=options.ledger.max_attempts,
         max_interruptions=options.ledger.max_interruptions,
         retry_backoff_seconds=options.ledger.retry_backoff_seconds,
+        # The exit handler, which gets no outputs, finds its run's claim by this.
+        run=run,
     )
     if claim is None:
         events.write(NAME, "end", seconds=clock.seconds(), has_task=False)
         write_json(Path(claimed), {})
         return False
-    ledger.advance(claim, "claimed", **{RUN_FACT: run})
     ledger.record_stage(claim, NAME, clock.seconds())
     events.write(
         NAME,
@@ -78,8 +78,9 @@ def run(*, stream: str, batch: str, settings: str, run: str, claimed: str) -> bo
 class _NoLauncher:
     """The run is there already: it is this one."""
 
-    def launch(self, stream: str, batch_hash: str) -> None:
+    def launch(self, stream: str, batch_hash: str) -> bool:
         """Start nothing."""
+        return False
 
 
 def _look_into_inbox(settings: Settings, ledger: Ledger, stream: str) -> None:

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +24,7 @@ from cfcre.operations.owner import Owner
 if TYPE_CHECKING:
     from cfcre.intake.store import ObjectStore
     from cfcre.operations.ledger import Claim, Ledger
+    from cfcre.operations.training.run import Attempt
 
 __all__ = [
     "PAUSE_VARIABLE",
@@ -96,7 +97,7 @@ def open_ledger(settings: Settings) -> Ledger:
     """The ledger, with its tables."""
     from cfcre.operations.ledger import Ledger
 
-    ledger = Ledger(settings.ledger_url, model=settings.tracking.registered_model)
+    ledger = Ledger.from_settings(settings)
     ledger.create()
     return ledger
 
@@ -125,6 +126,21 @@ class Stage:
     ledger: Ledger
     events: EventWriter
     facts: dict[str, Any] = field(default_factory=dict)
+    _undo: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def attempt(self) -> Attempt:
+        """What a step needs to know to run elsewhere under this claim."""
+        from cfcre.operations.training.run import Attempt
+
+        task = self.claim
+        return Attempt(task.run_name, task.token, task.stream, on_start=self._undo.append)
+
+    def leave(self, code: int) -> None:
+        """End this process at once, and what it started elsewhere."""
+        for undo in self._undo:
+            undo()
+        os._exit(code)
 
     @cached_property
     def store(self) -> ObjectStore:
@@ -144,7 +160,8 @@ def stage(name: str, claim: str, settings: str) -> Iterator[Stage]:
 
     The token is checked first, the lease is kept alive beside the block, and its time is recorded.
     An error is recorded in the ledger with whether a retry can help, then raised on: kfp marks the
-    component as failed and the exit handler settles the task.
+    component as failed and the exit handler settles the task. A container that is started again
+    after an error that no retry can help does nothing and fails at once.
 
     Args:
         name: Name of the stage.
@@ -153,6 +170,7 @@ def stage(name: str, claim: str, settings: str) -> Iterator[Stage]:
 
     Raises:
         LeaseLost: Another run owns the task now.
+        CfcreError: The attempt has failed for good.
     """
     from cfcre.operations.ledger import Claim
 
@@ -161,13 +179,17 @@ def stage(name: str, claim: str, settings: str) -> Iterator[Stage]:
     options = stage_settings(settings)
     ledger = open_ledger(options)
     task = Claim.from_json(json.loads(claim))
+    _refuse_after_a_final_error(ledger, task)
     running = Stage(name, options, task, ledger, EventWriter.from_environment())
     running.events.write(name, "start")
     try:
         lease = options.ledger.lease_seconds
         ledger.renew(task, lease)
         heartbeat = Heartbeat(
-            renew=lambda: ledger.renew(task, lease), owner_alive=_owner_alive, lease_seconds=lease
+            renew=lambda: ledger.renew(task, lease),
+            owner_alive=_owner_alive,
+            lease_seconds=lease,
+            leave=running.leave,
         )
         with heartbeat:
             _pause(name)
@@ -179,6 +201,16 @@ def stage(name: str, claim: str, settings: str) -> Iterator[Stage]:
     except BaseException as error:
         _record(running, error)
         raise
+
+
+def _refuse_after_a_final_error(ledger: Ledger, task: Claim) -> None:
+    earlier = ledger.last_error(task)
+    if earlier is not None and not earlier.retryable:
+        # Not recorded again: the first message is the one that says what to do.
+        raise CfcreError(
+            f"run {task.run_name} failed in {earlier.stage} and no retry can help, so nothing was "
+            f"done: {earlier.message}"
+        )
 
 
 def _leave_quickly() -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from cfcre.data.files import read_examples, write_json
 from cfcre.operations.held_out import by_split
 from cfcre.operations.stages.common import last_loss, stage
+from cfcre.operations.stages.retrying import retrying
 
 __all__ = ["run"]
 
 NAME = "consolidate"
 
 
+@retrying
 def run(
     *, claim: str, settings: str, accepted: str, selected: str, state: str, facts: str
 ) -> dict[str, float]:
@@ -34,7 +36,7 @@ def run(
         LeaseLost: Another run owns the task now.
     """
     with stage(NAME, claim, settings) as running:
-        from cfcre.methods.steps import consolidate
+        from cfcre.operations.training.run import consolidate
 
         result = consolidate(
             Path(selected),
@@ -42,6 +44,7 @@ def run(
             Path(state),
             running.settings,
             progress=running.progress,
+            attempt=running.attempt,
         )
         write_json(Path(facts), result)
         running.facts.update(steps=result["steps"], work_seconds=result["seconds"])

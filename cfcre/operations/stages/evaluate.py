@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cfcre
-from cfcre.data.files import read_json, write_json
+from cfcre.data.files import read_json, write_bytes, write_json
+from cfcre.evaluation.summary import accuracy_page
 from cfcre.operations.candidate import copy_state, evaluate_candidate
 from cfcre.operations.gate import Verdict, judge
 from cfcre.operations.held_out import read_split
 from cfcre.operations.pictures import draw, report_path, write_task_report
 from cfcre.operations.stages.common import Stage, stage
+from cfcre.operations.stages.retrying import retrying
 from cfcre.operations.stages.train_task import parent_version
 from cfcre.operations.states import state_folder, stream_of_version
+from cfcre.tracking.runs import evaluation_metrics
 
 if TYPE_CHECKING:
     from cfcre.evaluation.scoring import TaskTestSet
@@ -28,9 +31,17 @@ VERDICT_FILE = "verdict.json"
 """In the figures' folder: the gate's checks, for ``register``."""
 
 
+@retrying
 def run(
-    *, claim: str, settings: str, state: str, evaluated: str, figures: str, report: str
-) -> tuple[str, dict[str, float]]:
+    *,
+    claim: str,
+    settings: str,
+    state: str,
+    evaluated: str,
+    figures: str,
+    report: str,
+    accuracy: str,
+) -> tuple[str, dict[str, float], dict[str, Any]]:
     """Evaluate the candidate.
 
     Args:
@@ -40,9 +51,12 @@ def run(
         evaluated: Directory to write the state with ``evaluation.json`` to.
         figures: Directory to write the pictures to.
         report: File to write the report to.
+        accuracy: File to write the accuracy matrix and the verdict to, as Markdown.
 
     Returns:
-        The verdict, ``promote`` or ``hold``, and numbers for the pipeline's metrics.
+        The verdict, ``promote`` or ``hold``; numbers for the pipeline's metrics; and the confusion
+        matrix of the relations that are hardest to tell apart, see
+        :func:`cfcre.evaluation.confusion.confusion_counts`.
 
     Raises:
         StateError: A learner state can not be read.
@@ -71,6 +85,7 @@ def run(
         checks = {**verdict.to_json(), "verdict": decision, "reason": why}
         draw(judged, Path(figures), tasks=tasks)
         write_task_report(Path(report), evaluation, Path(figures), report_facts(running, checks))
+        write_bytes(Path(accuracy), accuracy_page(evaluation, checks).encode("utf-8"))
         write_json(Path(figures) / VERDICT_FILE, checks)
         running.ledger.advance(
             task,
@@ -89,7 +104,7 @@ def run(
             verdict=decision,
             work_seconds=scored,
         )
-        return decision, _numbers(evaluation)
+        return decision, evaluation_metrics(evaluation), evaluation["confusion"]
 
 
 def _champion(running: Stage) -> tuple[str | None, str | None]:
@@ -149,10 +164,3 @@ def report_facts(running: Stage, checks: dict[str, Any]) -> dict[str, Any]:
         "settings": running.settings.portable(),
         "seconds": batch.seconds,
     }
-
-
-def _numbers(evaluation: dict[str, Any]) -> dict[str, float]:
-    names = ("average_accuracy", "overall_accuracy", "forgetting", "relations_seen")
-    numbers = {name: evaluation[name] for name in names}
-    numbers["negative_flip_rate"] = evaluation["negative_flips"]["rate"]
-    return {name: float(value) for name, value in numbers.items() if value is not None}

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from cfcre.operations.stages.common import stage
+from cfcre.operations.stages.retrying import retrying
 
 __all__ = ["run"]
 
 NAME = "ingest"
 
 
+@retrying
 def run(*, claim: str, settings: str, raw: str) -> dict[str, int]:
     """Read, verify and parse the claimed batch.
 

@@ -15,6 +15,7 @@ from cfcre.operations.pictures import report_path, write_task_report
 from cfcre.operations.promotion import promote_candidate
 from cfcre.operations.stages.common import Stage, stage
 from cfcre.operations.stages.evaluate import STATE_NAME, VERDICT_FILE, report_facts
+from cfcre.operations.stages.retrying import retrying
 from cfcre.operations.stages.settle import RUN_ID_FACT
 from cfcre.operations.states import STATE_FACT
 from cfcre.operations.tracking_store import open_tracker
@@ -28,6 +29,7 @@ NAME = "register"
 CHALLENGER_ALIAS = "challenger"
 
 
+@retrying
 def run(
     *,
     claim: str,

@@ -7,12 +7,14 @@ from pathlib import Path
 from cfcre.data.files import read_examples
 from cfcre.operations.held_out import by_split
 from cfcre.operations.stages.common import stage
+from cfcre.operations.stages.retrying import retrying
 
 __all__ = ["run"]
 
 NAME = "select_memory"
 
 
+@retrying
 def run(*, claim: str, settings: str, accepted: str, state: str, selected: str) -> dict[str, int]:
     """Choose the memory of the task's relations.
 
@@ -31,7 +33,7 @@ def run(*, claim: str, settings: str, accepted: str, state: str, selected: str) 
         LeaseLost: Another run owns the task now.
     """
     with stage(NAME, claim, settings) as running:
-        from cfcre.methods.steps import select_memory
+        from cfcre.operations.training.run import select_memory
 
         facts = select_memory(
             Path(state),

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from cfcre.errors import CfcreError
-from cfcre.operations.stages.claim import RUN_FACT
+from cfcre.operations.ledger.records import RUN_FACT
 from cfcre.operations.stages.common import (
     begin,
     inbox_cache,
@@ -14,6 +14,7 @@ from cfcre.operations.stages.common import (
     open_ledger,
     stage_settings,
 )
+from cfcre.operations.stages.retrying import retrying
 
 if TYPE_CHECKING:
     from cfcre.config import Settings
@@ -28,6 +29,7 @@ RUN_ID_FACT = "mlflow_run_id"
 log = logging.getLogger(__name__)
 
 
+@retrying
 def run(*, stream: str, batch: str, settings: str, run: str, state: str) -> None:
     """Settle the task that this pipeline run claimed; a second time changes nothing.
 

@@ -9,6 +9,7 @@ import cfcre
 from cfcre.data.files import read_examples, write_json
 from cfcre.operations.held_out import by_split
 from cfcre.operations.stages.common import Stage, last_loss, stage
+from cfcre.operations.stages.retrying import retrying
 from cfcre.operations.states import state_folder, stream_of_version
 
 __all__ = ["parent_version", "run"]
@@ -16,6 +17,7 @@ __all__ = ["parent_version", "run"]
 NAME = "train_task"
 
 
+@retrying
 def run(
     *, claim: str, settings: str, accepted: str, auxiliary: str, state: str, facts: str
 ) -> dict[str, float]:
@@ -37,7 +39,7 @@ def run(
         LeaseLost: Another run owns the task now.
     """
     with stage(NAME, claim, settings) as running:
-        from cfcre.methods.steps import train_task
+        from cfcre.operations.training.run import train_task
 
         task = running.claim
         running.ledger.advance(task, "training")
@@ -56,6 +58,7 @@ def run(
                 "code_version": cfcre.__version__,
             },
             progress=running.progress,
+            attempt=running.attempt,
         )
         write_json(Path(facts), result)
         running.facts.update(steps=result["steps"], work_seconds=result["seconds"])

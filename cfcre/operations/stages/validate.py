@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from cfcre.data.files import write_bytes, write_examples
 from cfcre.data.schema import SPLITS, RelationExample
 from cfcre.operations.held_out import input_keys, require_test_rows, write_splits
 from cfcre.operations.stages.common import Stage, stage
+from cfcre.operations.stages.retrying import retrying
 from cfcre.operations.states import learned_tasks
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = ["data_docs_folder", "run"]
 NAME = "validate"
 
 
+@retrying
 def run(*, claim: str, settings: str, raw: str, accepted: str, docs: str) -> dict[str, int]:
     """Validate a batch with Great Expectations.
 
@@ -30,7 +31,7 @@ def run(*, claim: str, settings: str, raw: str, accepted: str, docs: str) -> dic
         settings: Portable settings as JSON.
         raw: Rows as ``ingest`` wrote them.
         accepted: File to write the accepted rows to, each with its split.
-        docs: File to write the entry page of the Data Docs to.
+        docs: File to write the Data Docs to, as one page.
 
     Returns:
         Counts: ``read``, ``accepted``, ``quarantined``.
@@ -55,6 +56,7 @@ def run(*, claim: str, settings: str, raw: str, accepted: str, docs: str) -> dic
                 rows=dict(rejected.counts),
                 quarantined_by_reason=dict(rejected.by_reason),
                 data_docs=str(rejected.docs_index) if rejected.docs_index else None,
+                data_docs_key=_keep_docs(running, rejected.docs_index),
             )
             raise
         _quarantine(running, result)
@@ -120,8 +122,20 @@ def _facts(result: ValidationResult) -> dict[str, Any]:
     }
 
 
-def _write_docs(target: Path, index: Path | None) -> None:
+def _keep_docs(running: Stage, index: Path | None) -> str | None:
+    """Put a rejected batch's Data Docs into the store: Kubeflow keeps nothing of a failed step."""
     if index is None:
-        write_bytes(target, b"<p>Data Docs were not written.</p>\n")
-    else:
-        shutil.copyfile(index, target)
+        return None
+    from cfcre.intake.data_docs import one_page
+    from cfcre.intake.quarantine import docs_key
+
+    key = docs_key(running.claim.stream, running.claim.batch_hash)
+    running.store.write(key, one_page(index.parent))
+    return key
+
+
+def _write_docs(target: Path, index: Path | None) -> None:
+    from cfcre.intake.data_docs import one_page
+
+    page = one_page(index.parent) if index else b"<p>Data Docs were not written.</p>\n"
+    write_bytes(target, page)

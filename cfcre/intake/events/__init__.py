@@ -1,0 +1,1 @@
+"""Storage events: what they say about the inbox, and the queue they arrive by."""

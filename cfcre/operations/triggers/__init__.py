@@ -1,0 +1,1 @@
+"""What wakes the watcher: leader lease, queue, webhook; and what it says about itself."""

@@ -1,0 +1,164 @@
+"""Steps through torchrun: the result, progress, errors, and what is left when a process is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from training_cases import children_with, quick_settings, wait_for
+
+from cfcre.config import Settings
+from cfcre.errors import RetryableError, StateError
+from cfcre.methods.predictor import Predictor
+from cfcre.methods.state import LearnerState
+from cfcre.operations.training import run
+from cfcre.operations.training.failures import (
+    describe,
+    error_from,
+    read_records,
+    write_record,
+)
+from cfcre.operations.training.job import write_job
+
+LINEAGE = {"batch": "b1", "batch_name": "b1"}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, tiny_encoder: Path) -> Settings:
+    return quick_settings(
+        tmp_path / "home",
+        tiny_encoder,
+        **{
+            "compute.processes": 2,
+            "compute.evaluation_processes": 2,
+            "compute.collective_timeout_seconds": 60.0,
+            # Long enough to be struck in the middle.
+            "method.epoch1": 40,
+        },
+    )
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    one, other = (LearnerState.load(f).encoder.state_dict() for f in (a, b))
+    return all(torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.mark.slow
+@pytest.mark.kill
+@pytest.mark.timeout(900)
+def test_a_killed_process_fails_the_step_and_a_retry_gives_the_same(
+    tmp_path: Path, settings: Settings, task_rows: list[list[Any]]
+) -> None:
+    rows = task_rows[0]
+    seen: list[tuple[str, int, int]] = []
+    struck = threading.Event()
+
+    def strike(phase: str, done: int, total: int) -> None:
+        if not struck.is_set():
+            struck.set()
+            (victim,) = children_with(os.getpid(), RANK="1")
+            os.kill(victim, signal.SIGKILL)
+
+    def train(out: Path, progress: Callable[[str, int, int], None]) -> None:
+        run.train_task(None, rows, [], out, settings, lineage=LINEAGE, progress=progress)
+
+    with pytest.raises(RetryableError, match="process 1 of 2 .* killed by signal 9"):
+        train(tmp_path / "struck", strike)
+    assert struck.is_set() and not (tmp_path / "struck").exists()
+    assert wait_for(lambda: not children_with(os.getpid(), WORLD_SIZE="2"), 20)
+
+    train(tmp_path / "again", lambda *step: seen.append(step))
+    train(tmp_path / "undisturbed", lambda *step: None)
+    assert same_weights(tmp_path / "again", tmp_path / "undisturbed")
+    assert seen and seen[-1][0] == "train_task" and seen[-1][2] == seen[0][2]
+    assert not list(tmp_path.glob(".*partial"))
+
+
+STAGE = """
+import sys
+from pathlib import Path
+from cfcre.config import ComputeSettings
+from cfcre.operations.training.processes import run_processes
+run_processes(Path(sys.argv[1]), 2, ComputeSettings(threads=1), lambda *step: print(*step, flush=True))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.kill
+@pytest.mark.timeout(600)
+def test_when_the_stage_is_killed_its_processes_end(
+    tmp_path: Path, settings: Settings, task_rows: list[list[Any]]
+) -> None:
+    long = settings.model_copy(
+        update={"method": settings.method.model_copy(update={"epoch1": 10_000})}
+    )
+    write_job(tmp_path, "train_task", long, task_rows[0], lineage=LINEAGE)
+    stage = subprocess.Popen(
+        [sys.executable, "-c", STAGE, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert stage.stdout is not None and stage.stdout.readline().startswith("train_task")
+    ranks = children_with(stage.pid, WORLD_SIZE="2")
+    assert len(ranks) == 2
+    stage.kill()
+    stage.wait()
+    assert wait_for(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in ranks), 30)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_embeddings_are_those_of_one_process(
+    settings: Settings, learn_with: Callable[[int], Path], task_rows: list[Any]
+) -> None:
+    state = learn_with(1) / "cf-cre"
+    rows = [e for task in task_rows for e in task]
+    found = run.embed(state, rows, settings)
+    expected = Predictor.load(state, settings).embed(rows)
+    # The same batches, only by other processes: bit for bit.
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_an_error_of_a_process_keeps_its_class(tmp_path: Path, settings: Settings) -> None:
+    write_job(tmp_path, "consolidate", settings, [], state=str(tmp_path / "nothing"))
+    done = subprocess.run(
+        [sys.executable, "-m", "cfcre.operations.training.worker", str(tmp_path)],
+        env={**os.environ, "RANK": "0", "WORLD_SIZE": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == StateError.exit_code, done.stderr
+    error = error_from(read_records(tmp_path), "", "1 on this machine")
+    assert type(error) is StateError and "lacks state.json" in str(error)
+
+
+def test_a_lost_peer_is_a_consequence_not_the_reason() -> None:
+    lost = describe(RuntimeError("[gloo/pair.cc:537] Connection closed by peer [127.0.0.1]"), 0)
+    reason = describe(StateError("the learner state x is damaged"), 1)
+    assert lost["lost"] and not reason["lost"]
+    error = error_from([lost, reason], "", "2 on this machine")
+    assert isinstance(error, StateError) and "process 1" in str(error)
+    assert isinstance(error_from([lost], "", "2"), RetryableError)
+    assert error_from([], "", "2").retryable
+
+
+def test_an_unforeseen_error_is_named_and_may_be_tried_again() -> None:
+    record = describe(MemoryError("no more"), 2)
+    error = error_from([record], "", "3 on this machine")
+    assert error.retryable and "MemoryError: no more" in str(error)
+    # What comes back from a file names a class only if it is one of this package's.
+    assert type(error_from([{**record, "kind": "SystemExit"}], "", "3")) is RetryableError
+
+
+def test_an_unfinished_record_is_passed_over(tmp_path: Path) -> None:
+    write_record(tmp_path, describe(StateError("a"), 0))
+    (tmp_path / "error-1.json").write_text('{"rank": 1, "ki')
+    assert [r["rank"] for r in read_records(tmp_path)] == [0]
