@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 __all__ = ["ServingMetrics"]
 
@@ -14,6 +21,8 @@ class ServingMetrics:
     """Counters of one server; a registry of its own, so that two servers never add up."""
 
     def __init__(self) -> None:
+        # A time of creation beside every counter is noise: Prometheus sees a restart by itself.
+        disable_created_metrics()
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "cfcre_serve_requests",

@@ -202,6 +202,30 @@ class ScoringModel:
             raise StateError("the model's answer to its own example is not a relation with a score")
 
 
+def _first_bad_row(data: Any) -> str | None:
+    """What is wrong with the shape of the first bad row; None where the shapes are right.
+
+    MLflow's own message repeats rows and links; this one names fields only.
+    """
+    from pydantic import ValidationError
+
+    from cfcre.tracking.pyfunc_model import RelationQuery
+
+    if not isinstance(data, list):
+        return None
+    for position, row in enumerate(data):
+        try:
+            # Strict, as MLflow is: "3" is no number.
+            RelationQuery.model_validate(row, strict=True)
+        except ValidationError as error:
+            found = "; ".join(
+                ": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"].lower())))
+                for one in error.errors(include_url=False, include_input=False)[:5]
+            )
+            return f"row {position}: {found}; give text, head and tail, with start and end each"
+    return None
+
+
 class _Call:
     """The model of one request, as MLflow's function sees it; remembers what went wrong."""
 
@@ -222,7 +246,8 @@ class _Call:
             self._check_limits(data)
             answers = self._pyfunc.predict(data, params=params)
         except MlflowException as error:
-            self.message = error.message  # MLflow changes it in place on the way out
+            # Kept now: MLflow changes it in place on the way out.
+            self.message = _first_bad_row(data) or error.message
             raise
         except ScoringFailure as failure:
             self.failure = failure

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from cfcre.data.schema import RelationExample, Span
-from cfcre.data.tokenisation import fits, load_tokenizer
+from cfcre.data.tokenisation import EncodedExamples, fits, load_tokenizer
 from cfcre.errors import DataError
 
 
@@ -110,3 +111,12 @@ def test_first_rows_are_a_prefix(tokenizer):
     rows = [example(f"ada owns riga {i}", "ada", "riga") for i in range(5)]
     some, alone = tokenizer.encode(rows, 64).head_rows(2), tokenizer.encode(rows[:2], 64)
     assert some.ids.tolist() == alone.ids.tolist() and len(some) == 2
+
+
+def test_joined_packings_are_the_packing_of_all(tokenizer, relation_rows):
+    rows = relation_rows(["owns", "wrote"], 5)
+    parts = [tokenizer.encode(part, 64) for part in (rows[:3], rows[3:4], rows[4:])]
+    joined, whole = EncodedExamples.joined(parts), tokenizer.encode(rows, 64)
+    for name in ("ids", "offsets", "head", "tail", "windowed"):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
+    assert joined.pad_id == whole.pad_id

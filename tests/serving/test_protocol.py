@@ -135,6 +135,23 @@ def test_an_error_names_the_row_and_does_not_repeat_the_request(both: tuple[str,
 
 
 @pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"text": "secret"}, "row 3: head: field required; tail: field required; give text, head"),
+        ({**ROWS[0], "text": None}, "row 3: text: input should be a valid string"),
+        ({**ROWS[0], "head": {"start": "1", "end": 3}}, "row 3: head.start: input should be a val"),
+        ("secret", "row 3: input should be"),
+    ],
+)
+def test_a_row_of_another_shape_is_named_with_its_fields(
+    both: tuple[str, str], bad: Any, message: str
+) -> None:
+    answer = post(both[0], {"inputs": [*ROWS, bad]})
+    assert answer.json()["message"].startswith(message)
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
     "content_type",
     [
         "text/csv",
