@@ -14,8 +14,13 @@ import sys
 
 MODULES = (
     "cfcre.cli.main",
+    "cfcre.operations.ledger.ledger",
+    "cfcre.operations.watch",
+    "cfcre.serving.server",
+    "cfcre.tracking.pyfunc_model",
     "cfcre_components.train_task.component",
     "cfcre_pipelines.continual_learning",
+    "alembic",
     "boto3",
     "great_expectations",
     "kfp.compiler",
@@ -25,6 +30,8 @@ MODULES = (
     "mlflow.pyfunc",
     "mlflow.server",
     "pandas",
+    "prometheus_client",
+    "psycopg",
     "pyarrow.parquet",
     "scipy.stats",
     "sklearn.cluster",
