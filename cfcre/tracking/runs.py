@@ -75,7 +75,7 @@ def open_run(
     all_tags = {**(tags or {}), RUN_NAME_TAG: run_name}
     given = os.environ.get("MLFLOW_RUN_ID")
     # Not asked for where a run is given: it would make an experiment that nothing goes into.
-    experiment = None if given else connection.experiment_id
+    experiment = "" if given else connection.experiment_id
     with tracking_errors(f"open the run {run_name!r}", connection.uri), connection.lock():
         run_id = given or _find_run(connection, run_name)
         if run_id is None:
