@@ -179,12 +179,12 @@ def stage(name: str, claim: str, settings: str) -> Iterator[Stage]:
     options = stage_settings(settings)
     ledger = open_ledger(options)
     task = Claim.from_json(json.loads(claim))
-    _refuse_after_a_final_error(ledger, task)
     running = Stage(name, options, task, ledger, EventWriter.from_environment())
     running.events.write(name, "start")
     try:
         lease = options.ledger.lease_seconds
         ledger.renew(task, lease)
+        _refuse_after_a_final_error(ledger, task)
         heartbeat = Heartbeat(
             renew=lambda: ledger.renew(task, lease),
             owner_alive=_owner_alive,
@@ -203,11 +203,14 @@ def stage(name: str, claim: str, settings: str) -> Iterator[Stage]:
         raise
 
 
+class _FailedForGood(CfcreError):
+    """The attempt has recorded an error that no retry can help."""
+
+
 def _refuse_after_a_final_error(ledger: Ledger, task: Claim) -> None:
     earlier = ledger.last_error(task)
     if earlier is not None and not earlier.retryable:
-        # Not recorded again: the first message is the one that says what to do.
-        raise CfcreError(
+        raise _FailedForGood(
             f"run {task.run_name} failed in {earlier.stage} and no retry can help, so nothing was "
             f"done: {earlier.message}"
         )
@@ -227,8 +230,9 @@ def _leave_quickly() -> None:
 def _record(running: Stage, error: BaseException) -> None:
     message = one_line(error)
     running.events.write(running.name, "error", message=message)
-    if isinstance(error, LeaseLost) or not isinstance(error, Exception):
-        # A stale token may not write; an interrupt is not the batch's fault.
+    if isinstance(error, LeaseLost | _FailedForGood) or not isinstance(error, Exception):
+        # A stale token may not write; the first of two final errors is the one that says what to
+        # do; an interrupt is not the batch's fault.
         return
     # What nobody foresaw may be the machine's fault (memory, disk): worth another attempt.
     retryable = error.retryable if isinstance(error, CfcreError) else True
