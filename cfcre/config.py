@@ -231,7 +231,7 @@ class ComputeSettings(_Section):
         "auto", description="auto: bfloat16 where the processor multiplies it natively."
     )
     threads: int = Field(
-        0, ge=0, description="CPU threads of a process; 0 shares all cores among the processes."
+        0, ge=0, description="CPU threads a process; 0 is OMP_NUM_THREADS, or an equal share."
     )
     processes: int = Field(
         1,

@@ -51,8 +51,7 @@ class Compute:
             )
         if processes > 1 and device.type == "cuda":
             device = _own_gpu(device, place, processes)
-        # All cores are shared by the processes of this machine.
-        torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 1) // processes))
+        torch.set_num_threads(settings.threads or _threads(processes))
         dtype = torch.float32
         if settings.precision == "bfloat16" or (
             settings.precision == "auto" and _native_bfloat16(device)
@@ -84,6 +83,18 @@ def seeded(*seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(state)
         yield
+
+
+def _threads(processes: int) -> int:
+    """Threads of one of the training processes of this machine, which share its cores.
+
+    ``OMP_NUM_THREADS`` counts where it is set: Spark and cluster operators limit a process so,
+    where the number of cores is that of a machine with other work.
+    """
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    if limit.isdigit() and int(limit) > 0:
+        return int(limit)
+    return max(1, (os.cpu_count() or 1) // processes)
 
 
 def _own_gpu(device: torch.device, place: int, processes: int) -> torch.device:

@@ -9,6 +9,7 @@ needs more rights, ends unnoticed behind some proxies, and a step takes minutes.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -59,7 +60,10 @@ class TrainJobs:
             try:
                 config.load_incluster_config(client_configuration=configuration)
             except ConfigException:
-                config.load_kube_config(client_configuration=configuration)
+                # The client reads KUBECONFIG when it is imported; it may have changed since.
+                config.load_kube_config(
+                    os.environ.get("KUBECONFIG"), client_configuration=configuration
+                )
         except (ConfigException, OSError, ValueError) as error:
             raise ConfigurationError(
                 "pipeline.training is trainjob, but there is neither a service account of a pod nor "
