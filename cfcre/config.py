@@ -296,13 +296,13 @@ class PipelineSettings(_Section):
         259_200, ge=60, description="Longest run, pods that nothing can schedule included."
     )
     pod_retries: int = Field(
-        2, ge=0, description="How often Kubeflow starts a stage's pod again that broke down."
+        2, ge=0, le=10, description="How often Kubeflow starts a stage's pod again that broke down."
     )
     pod_retry_seconds: int = Field(
-        30, ge=0, description="Wait before the first new pod; doubles, at most 10 minutes."
+        30, ge=0, le=3600, description="Wait before the first new pod; doubles."
     )
     stage_retries: int = Field(
-        2, ge=0, description="How often a stage tries again when a service did not answer."
+        2, ge=0, le=10, description="How often a stage tries again when a service did not answer."
     )
     stage_retry_seconds: float = Field(
         5.0, ge=0, description="Wait before a stage's first new try; doubles."

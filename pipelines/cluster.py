@@ -20,7 +20,6 @@ __all__ = ["HOME", "equip", "place_on_gpu"]
 HOME = "/var/lib/cfcre"
 """Home of every container; also in the manifests of the other pods."""
 _TEMPORARY = "/tmp"  # noqa: S108 - a volume of the pod's own
-_LONGEST_BACKOFF = "600s"
 
 
 def equip(
@@ -50,7 +49,7 @@ def equip(
         num_retries=options.pod_retries,
         backoff_duration=f"{options.pod_retry_seconds}s",
         backoff_factor=2.0,
-        backoff_max_duration=_LONGEST_BACKOFF,
+        backoff_max_duration=f"{_retry_window(options, seconds)}s",
     )
     _add_volumes(task, options, training=training)
     _add_environment(task, kubeflow)
@@ -70,6 +69,16 @@ def place_on_gpu(task: dsl.PipelineTask, options: PipelineSettings) -> dsl.Pipel
         task, key=options.gpu_toleration_key, operator="Exists", effect="NoSchedule"
     )
     return task
+
+
+def _retry_window(options: PipelineSettings, seconds: int) -> int:
+    """How long after its first start a task may be started again, in seconds.
+
+    That is what kfp's ``backoff_max_duration`` means, not the longest pause: with its default of an
+    hour, a training pod that lost its node in the second hour would not be started again.
+    """
+    pauses = options.pod_retry_seconds * (2**options.pod_retries - 1)
+    return seconds * (options.pod_retries + 1) + pauses
 
 
 def _add_volumes(task: dsl.PipelineTask, options: PipelineSettings, *, training: bool) -> None:
