@@ -48,6 +48,9 @@ def build(options: PipelineSettings) -> Any:
         return task
 
     def prepare_training(task: dsl.PipelineTask) -> dsl.PipelineTask:
+        if options.training == "trainjob":
+            # The nodes of the TrainJob train; this pod hands the job over and waits.
+            return prepare(task, memory="2Gi")
         prepare(task, memory=options.train_memory).set_cpu_request(options.train_cpu)
         if options.gpu_count:
             task.set_accelerator_type(options.gpu_resource)
