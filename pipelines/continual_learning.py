@@ -53,6 +53,9 @@ def build(options: PipelineSettings, kubeflow: KubeflowSettings | None = None) -
         return task if kubeflow is None else equip(task, options, kubeflow, training=training)
 
     def prepare_training(task: dsl.PipelineTask) -> dsl.PipelineTask:
+        if options.training == "trainjob":
+            # The nodes of the TrainJob train; this pod hands the job over and waits for them.
+            return prepare(task, memory="2Gi", training=True)
         prepare(task, memory=options.train_memory, training=True)
         task.set_cpu_request(options.train_cpu)
         if options.gpu_count:

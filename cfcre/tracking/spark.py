@@ -4,12 +4,12 @@
 
     python -m cfcre.tracking.spark INPUT OUTPUT --model models:/cfcre@champion --top-k 3
 
-reads rows with ``text``, ``head`` and ``tail`` (Parquet or JSON Lines, spans as structs of ``start``
-and ``end``), adds ``answer``, and writes Parquet to ``OUTPUT/predicted``; rows whose spans cannot be
-used go to ``OUTPUT/refused``, so that one bad row does not end a job of millions.
+reads rows with ``text``, ``head`` and ``tail`` (Parquet or JSON Lines, spans as structs of
+``start`` and ``end``), adds ``answer``, and writes Parquet to ``OUTPUT/predicted``; rows whose
+spans cannot be used go to ``OUTPUT/refused``, so that one bad row does not end a job of millions.
 
-Needs the extra ``spark`` and Java 17 or later; every executor needs this package, and PySpark's
-version. The version's model is read once by each Python worker.
+Needs the extra ``spark`` and Java 17 or later. Every executor needs this package at the same
+version; its Python workers load the model once each.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Command-line arguments; None takes the process's own.
     """
-    parser = argparse.ArgumentParser(prog="cfcre.tracking.spark", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="cfcre.tracking.spark", description="Predict rows on Spark."
+    )
     parser.add_argument("input", help="Parquet, or JSON Lines where it ends in .json or .jsonl")
     parser.add_argument("output", help="a new folder")
     parser.add_argument("--model", default="models:/cfcre@champion", metavar="URI")

@@ -1,4 +1,4 @@
-"""A batch in parts is the batch: shares, weights, dropout masks, and losses that look at one row."""
+"""A batch in parts is the batch: shares, weights, dropout masks, losses that look at one row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps through torchrun: the result, progress, errors, and what is left when a process is killed."""
+"""Steps through torchrun: result, progress, errors, and what is left when a process is killed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from training_cases import children_with, quick_settings, wait_for
 
 from cfcre.config import Settings
 from cfcre.errors import RetryableError, StateError
+from cfcre.methods import steps
 from cfcre.methods.predictor import Predictor
 from cfcre.methods.state import LearnerState
 from cfcre.operations.training import run
@@ -27,7 +28,7 @@ from cfcre.operations.training.failures import (
     read_records,
     write_record,
 )
-from cfcre.operations.training.job import write_job
+from cfcre.operations.training.job import Job, write_job
 
 LINEAGE = {"batch": "b1", "batch_name": "b1"}
 
@@ -71,7 +72,7 @@ def test_a_killed_process_fails_the_step_and_a_retry_gives_the_same(
     def train(out: Path, progress: Callable[[str, int, int], None]) -> None:
         run.train_task(None, rows, [], out, settings, lineage=LINEAGE, progress=progress)
 
-    with pytest.raises(RetryableError, match="process 1 of 2 .* killed by signal 9"):
+    with pytest.raises(RetryableError, match=r"process 1 of 2 .* killed by signal 9"):
         train(tmp_path / "struck", strike)
     assert struck.is_set() and not (tmp_path / "struck").exists()
     assert wait_for(lambda: not children_with(os.getpid(), WORLD_SIZE="2"), 20)
@@ -88,7 +89,8 @@ import sys
 from pathlib import Path
 from cfcre.config import ComputeSettings
 from cfcre.operations.training.processes import run_processes
-run_processes(Path(sys.argv[1]), 2, ComputeSettings(threads=1), lambda *step: print(*step, flush=True))
+told = lambda *step: print(*step, flush=True)
+run_processes(Path(sys.argv[1]), 2, ComputeSettings(threads=1), told)
 """
 
 
@@ -124,6 +126,44 @@ def test_embeddings_are_those_of_one_process(
     expected = Predictor.load(state, settings).embed(rows)
     # The same batches, only by other processes: bit for bit.
     np.testing.assert_array_equal(found, expected)
+
+
+def test_a_job_by_files_is_the_step_itself(
+    tmp_path: Path,
+    settings: Settings,
+    task_rows: list[list[Any]],
+    relation_rows: Callable[..., list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Everything but torchrun: written, read in another place, run, and loaded, bit for bit."""
+    ran = []
+
+    def here(folder: Path, count: int, compute: Any, progress: Any) -> dict[str, Any]:
+        job = Job.read(folder)
+        ran.append((job.step, count))
+        assert job.settings.method == settings.method
+        return job.run(progress)
+
+    monkeypatch.setattr("cfcre.operations.training.processes.run_processes", here)
+    rows, told = task_rows[0], lambda *step: None
+    extra = steps.augment(rows, settings)
+    for name, used in (("a", run), ("b", steps)):
+        a, b, c = (tmp_path / f"{name}{n}" for n in (1, 2, 3))
+        used.train_task(None, rows, extra, a, settings, lineage=LINEAGE, progress=told)
+        used.select_memory(a, rows, b, settings, progress=told)
+        used.consolidate(b, rows, c, settings, progress=told)
+    assert ran == [("train_task", 2), ("select_memory", 2), ("consolidate", 2)]
+    assert same_weights(tmp_path / "a3", tmp_path / "b3")
+    one, other = (LearnerState.load(tmp_path / f"{n}3") for n in "ab")
+    assert torch.equal(one.prototypes, other.prototypes) and one.memory == other.memory
+    many = relation_rows(["owns", "wrote"], 300, 5)
+    shared = Predictor.load(
+        tmp_path / "a3", settings, embed=lambda r: run.embed(tmp_path / "a3", r, settings)
+    )
+    assert np.array_equal(
+        shared.similarities(many), Predictor.load(tmp_path / "a3", settings).similarities(many)
+    )
+    assert ran[-1] == ("embed", 2)
 
 
 def test_an_error_of_a_process_keeps_its_class(tmp_path: Path, settings: Settings) -> None:

@@ -3,8 +3,8 @@
 The name comes from the attempt's run and token, so a stage that is started again goes on with the
 TrainJob that is there, and a result that is there is taken without training again. A TrainJob that
 failed is replaced by the next try. Whoever stops waiting, for a signal, a lost lease or a deadline,
-deletes the TrainJob; one whose stage was killed outright ends by ``activeDeadlineSeconds``, and goes
-with the stage's pod.
+deletes the TrainJob; one whose stage was killed outright ends by ``activeDeadlineSeconds``, and
+goes with the stage's pod.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Kubernetes API as training uses it: create, read and delete TrainJobs, and look at their pods.
+"""The Kubernetes API as training uses it: create, read, delete TrainJobs, look at their pods.
 
 Rights needed: ``create``, ``get`` and ``delete`` on ``trainjobs`` in one namespace, and ``list`` on
 ``pods`` there, without which a failure has no reason but still is one
@@ -66,8 +66,8 @@ class TrainJobs:
                 )
         except (ConfigException, OSError, ValueError) as error:
             raise ConfigurationError(
-                "pipeline.training is trainjob, but there is neither a service account of a pod nor "
-                f"a kubeconfig to reach Kubernetes with: {_one_line(error)}"
+                "pipeline.training is trainjob, but there is neither a pod's service account nor a "
+                f"kubeconfig to reach Kubernetes with: {_one_line(error)}"
             ) from error
         configuration.retries = False
         api = client.ApiClient(configuration)

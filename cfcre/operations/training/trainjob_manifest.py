@@ -29,7 +29,7 @@ def job_name(step: Step, run_name: str, token: int) -> str:
         token: Its fencing token.
 
     Returns:
-        A DNS label of at most 46 characters: readable at the front, a hash at the end.
+        A DNS label of at most 41 characters: readable at the front, a hash at the end.
     """
     digest = hashlib.sha256(f"{run_name}\n{token}\n{step}".encode()).hexdigest()[:10]
     slug = re.sub(r"[^a-z0-9]+", "-", f"{step.split('_')[0]}-{run_name}".lower())

@@ -4,7 +4,7 @@
 
     jobs/NAME/input/files.json    path → SHA-256 and size of every file; written last
     jobs/NAME/input/…             the job's folder
-    jobs/NAME/result/files.json   the same for the result, with the digest of the input; written last
+    jobs/NAME/result/files.json   the same for the result, with the input's digest; written last
     jobs/NAME/result/…            learner state and facts.json
     jobs/NAME/error-RANK.json     why a process ended
 
