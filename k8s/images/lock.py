@@ -9,7 +9,6 @@ build comes from an index of its own under the same version (docs/images.md).
 """
 
 # A program that talks to its terminal.
-# ruff: noqa: T201
 
 from __future__ import annotations
 

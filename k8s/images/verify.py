@@ -5,7 +5,6 @@ to save room is needed after all.
 """
 
 # A program that talks to its terminal.
-# ruff: noqa: T201
 
 from __future__ import annotations
 

@@ -113,7 +113,8 @@ def test_without_gpu_and_queue_none_is_asked_for() -> None:
         home="x", overrides={"pipeline.gpu_count": 0, "trainjob.queue": ""}, environ={}
     )
     job = train_job("n", "jobs/n", "0", settings, annotations={}, environ={})
-    assert set(job["spec"]["trainer"]["resourcesPerNode"]["requests"]) == {"cpu", "memory"}
+    for asked in job["spec"]["trainer"]["resourcesPerNode"].values():
+        assert set(asked) == {"cpu", "memory", "ephemeral-storage"}
     assert not [label for label in job["metadata"]["labels"] if "kueue" in label]
 
 

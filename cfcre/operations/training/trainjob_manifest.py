@@ -57,10 +57,13 @@ def train_job(
             set them: the TrainJob is garbage once that pod is deleted.
     """
     options, pipeline = settings.trainjob, settings.pipeline
-    resources: dict[str, str] = {"cpu": pipeline.train_cpu, "memory": pipeline.train_memory}
-    limits: dict[str, str] = {"memory": pipeline.train_memory}
+    resources: dict[str, str] = {
+        "cpu": pipeline.train_cpu,
+        "memory": pipeline.train_memory,
+        "ephemeral-storage": pipeline.train_storage,
+    }
     if pipeline.gpu_count:
-        resources[pipeline.gpu_resource] = limits[pipeline.gpu_resource] = str(pipeline.gpu_count)
+        resources[pipeline.gpu_resource] = str(pipeline.gpu_count)
     labels = {
         "app.kubernetes.io/name": "cfcre",
         "app.kubernetes.io/component": "training",
@@ -102,7 +105,7 @@ def train_job(
                     f"--input-digest={digest}",
                     f"--timeout={settings.compute.collective_timeout_seconds}",
                 ],
-                "resourcesPerNode": {"requests": resources, "limits": limits},
+                "resourcesPerNode": {"requests": resources, "limits": dict(resources)},
             },
         },
     }
