@@ -22,7 +22,7 @@ class ServingMetrics:
 
     def __init__(self) -> None:
         # A time of creation beside every counter is noise: Prometheus sees a restart by itself.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "cfcre_serve_requests",
