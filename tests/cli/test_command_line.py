@@ -32,6 +32,7 @@ COMMANDS = [
     "retry",
     "rollback",
     "run-task",
+    "serve",
     "skip",
     "status",
     "submit",
