@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import socket
@@ -123,15 +124,18 @@ def test_a_slow_or_silent_client_is_let_go(settings: Any, sent: bytes, answer: b
 
 
 def test_a_keep_alive_connection_is_not_taken_for_a_silent_one(settings: Any) -> None:
-    request = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
-    with (
-        running(serving_settings(settings, body_timeout_seconds=0.2)) as server,
-        raw(server.url) as client,
-    ):
+    with running(serving_settings(settings, body_timeout_seconds=0.2)) as server:
+        client = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=30)
+        client.connect()
+        connection = client.sock
         for _ in range(3):
-            client.sendall(request)
-            assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+            client.request("GET", "/ping")
+            answer = client.getresponse()
+            assert (answer.status, answer.read()) == (200, b"\n")
+            # It would have been closed by now, and opened anew by the next request.
             threading.Event().wait(0.4)
+            assert client.sock is connection
+        client.close()
 
 
 def test_connections_beyond_the_limit_are_closed(settings: Any) -> None:
