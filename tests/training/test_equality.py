@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from stream_worker import METHODS
 
 from cfcre.config import load_settings
 from cfcre.data.files import read_json
+from cfcre.methods.base import Session
 from cfcre.methods.predictor import Predictor
 from cfcre.methods.state import LearnerState
 
@@ -85,3 +87,24 @@ def test_the_losses_told_are_those_of_whole_batches(
             assert one["phase"] == several["phase"] and one["step"] == several["step"]
             assert several["loss"] == pytest.approx(one["loss"], rel=1e-4, abs=2e-4)
     assert alone["train_task"]["losses"][-1]["loss"] < alone["train_task"]["losses"][0]["loss"]
+
+
+def test_what_is_wrong_in_one_process_is_an_error_in_all(learn_with: Callable[[int], Path]) -> None:
+    for rank in range(3):
+        found = read_json(learn_with(3) / f"noticed-{rank}.json")
+        assert found["not finite"].startswith("CfcreError: train_task: the loss is not finite")
+        assert found["other job"].startswith("ConfigurationError")
+        assert found["other weights"].startswith("RetryableError")
+        assert found["rounding"] == "nothing"
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_features_are_those_of_one_process_bit_for_bit(
+    processes: int, learn_with: Callable[[int], Path], task_rows: list[list[Any]]
+) -> None:
+    folder = learn_with(processes)
+    state = LearnerState.load(folder / METHODS[-1])
+    session = Session(load_settings(base=state.settings, environ={}), 1, 1)
+    encoded = session.encode(state, task_rows[-1])
+    expected = session.represent(state, encoded, mixed=False)
+    assert torch.equal(load_file(folder / "features.safetensors")["h"], expected)

@@ -1,4 +1,4 @@
-"""A step handed to a TrainJob, over HTTP with the real client: faults, retries, reasons, deletion."""
+"""A step handed to a TrainJob, over HTTP with the real client: faults, retries, deletion."""
 
 from __future__ import annotations
 
