@@ -12,6 +12,7 @@ is entered with :func:`process_group`, in processes that ``torchrun`` started.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -91,11 +92,14 @@ class Group:
         """
         if self.size == 1:
             return module
-        return nn.parallel.DistributedDataParallel(
+        parallel = nn.parallel.DistributedDataParallel
+        # Buffers are constants here; torch before 2.13 calls the option by its other name.
+        new_name = "forward_sync_buffers" in inspect.signature(parallel).parameters
+        return parallel(
             module,
             device_ids=[device.index] if device.type == "cuda" else None,
             init_sync=False,
-            forward_sync_buffers=False,
+            **{"forward_sync_buffers" if new_name else "broadcast_buffers": False},
             # A step's graph is the same in every step of an epoch; parameters that an encoder does
             # not use are found in the first step instead of in each.
             static_graph=True,

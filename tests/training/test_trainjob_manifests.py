@@ -100,12 +100,26 @@ def test_the_example_is_what_is_created_and_fits_the_runtime() -> None:
     assert chosen.items() <= labels.items()
 
 
-def test_the_pod_that_waits_owns_the_trainjob() -> None:
+@pytest.mark.parametrize("namespace", ["cfcre", "another", None])
+def test_the_pod_that_waits_owns_the_trainjob_in_its_own_namespace_only(
+    namespace: str | None, tmp_path: Path
+) -> None:
     settings = load_settings(home="x", environ={})
-    environ = {"KFP_POD_NAME": "run-x", "KFP_POD_UID": "u-1"}
-    job = train_job("n", "jobs/n", "0", settings, annotations={}, environ=environ)
-    (owner,) = job["metadata"]["ownerReferences"]
-    assert owner == {"apiVersion": "v1", "kind": "Pod", "name": "run-x", "uid": "u-1"}
+    file = tmp_path / "namespace"
+    if namespace is not None:
+        file.write_text(namespace)
+    job = train_job(
+        "n",
+        "jobs/n",
+        "0",
+        settings,
+        annotations={},
+        environ={"KFP_POD_NAME": "run-x", "KFP_POD_UID": "u-1"},
+        namespace_file=file,
+    )
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "run-x", "uid": "u-1"}
+    expected = [owner] if namespace == "cfcre" else None
+    assert job["metadata"].get("ownerReferences") == expected
 
 
 def test_without_gpu_and_queue_none_is_asked_for() -> None:

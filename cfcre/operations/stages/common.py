@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+
+_UNDO_SECONDS = 10.0
 
 PAUSE_VARIABLE = "CFCRE_TEST_PAUSE"
 """``stage=seconds``: that stage waits so long once it has begun. For tests that kill it there."""
@@ -137,9 +140,11 @@ class Stage:
         return Attempt(task.run_name, task.token, task.stream, on_start=self._undo.append)
 
     def leave(self, code: int) -> None:
-        """End this process at once, and what it started elsewhere."""
+        """End what this process started elsewhere, for as long as that may take, and itself."""
         for undo in self._undo:
-            undo()
+            thread = threading.Thread(target=undo, daemon=True)
+            thread.start()
+            thread.join(_UNDO_SECONDS)
         os._exit(code)
 
     @cached_property

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,7 +39,9 @@ _POLL_SECONDS = 0.1
 _TAIL_LINES = 200
 _GRACE_SECONDS = 5.0
 # Of a torchrun above this process: its own children must not take them for theirs.
-_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "PET_", "TORCHELASTIC_")
+_TORCHRUN = re.compile(
+    r"((LOCAL|GROUP|ROLE)_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)|(PET|TORCHELASTIC)_.*"
+)
 
 
 def run_processes(
@@ -97,7 +100,7 @@ def run_processes(
 
 
 def _environment(count: int, compute: ComputeSettings) -> Mapping[str, str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(_TORCHRUN)}
+    environment = {k: v for k, v in os.environ.items() if not _TORCHRUN.fullmatch(k)}
     threads = compute.threads or max(1, (os.cpu_count() or 1) // count)
     # torchrun would set one thread, with a warning; libraries read this before the settings.
     environment.setdefault("OMP_NUM_THREADS", str(threads))

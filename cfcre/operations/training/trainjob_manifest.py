@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from cfcre.config import Settings
@@ -15,6 +16,8 @@ __all__ = ["API_VERSION", "INPUT_ANNOTATION", "job_name", "train_job"]
 
 API_VERSION = "trainer.kubeflow.org/v1alpha1"
 INPUT_ANNOTATION = "cfcre.io/input-digest"
+
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 # The JobSet's pods are called NAME-node-0-0; Kubernetes allows 63 characters for that.
 _SLUG = 24
@@ -44,6 +47,7 @@ def train_job(
     *,
     annotations: Mapping[str, str],
     environ: Mapping[str, str] = os.environ,
+    namespace_file: Path = NAMESPACE_FILE,
 ) -> dict[str, Any]:
     """The object to create.
 
@@ -55,6 +59,8 @@ def train_job(
         annotations: For people: run, stream, step.
         environ: ``KFP_POD_NAME`` and ``KFP_POD_UID`` of the component that waits, where Kubeflow
             set them: the TrainJob is garbage once that pod is deleted.
+        namespace_file: Holds the namespace of that pod. An owner in another namespace counts as
+            gone, and Kubernetes would delete the TrainJob.
     """
     options, pipeline = settings.trainjob, settings.pipeline
     resources: dict[str, str] = {
@@ -78,7 +84,7 @@ def train_job(
         "annotations": {**annotations, INPUT_ANNOTATION: digest},
     }
     pod, uid = environ.get("KFP_POD_NAME"), environ.get("KFP_POD_UID")
-    if pod and uid:
+    if pod and uid and _content(namespace_file) == options.namespace:
         metadata["ownerReferences"] = [{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}]
     return {
         "apiVersion": API_VERSION,
@@ -109,3 +115,10 @@ def train_job(
             },
         },
     }
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

@@ -107,6 +107,11 @@ class _Place:
 
         put_result(self._open(), self._key, str(self._digest), job)
 
+    def clear(self) -> None:
+        """Remove what was fetched."""
+        if self._key is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
     def report(self, record: dict[str, Any]) -> None:
         """Say why this process ends; whoever cannot write is still seen by its exit code."""
         try:
@@ -149,6 +154,8 @@ def _run(place: _Place, timeout: float) -> None:
             write_json(place.folder / FACTS_FILE, facts)
             place.deliver(job)
         group.wait()
+        if local_place()[0] == 0:
+            place.clear()
 
 
 def _end_with_parents() -> None:
