@@ -10,7 +10,7 @@ import torch
 
 from cfcre.data.batching import inference_batches, pad_batch
 from cfcre.data.tokenisation import EncodedExamples
-from cfcre.methods.compute import Compute
+from cfcre.modeling.compute import Compute
 from cfcre.modeling.encoder import RelationEncoder
 
 __all__ = ["extract"]

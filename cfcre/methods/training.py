@@ -14,7 +14,7 @@ from cfcre.config import MethodSettings
 from cfcre.data.batching import pad_batch, training_batches
 from cfcre.data.tokenisation import EncodedExamples
 from cfcre.errors import CfcreError
-from cfcre.methods.compute import Compute
+from cfcre.modeling.compute import Compute
 from cfcre.modeling.encoder import RelationEncoder
 
 __all__ = ["Losses", "Progress", "TrainingLog", "make_optimizer", "no_progress", "train_epoch"]
