@@ -38,6 +38,7 @@ __all__ = [
     "StreamSettings",
     "TrackingSettings",
     "load_settings",
+    "span_preset",
 ]
 
 
@@ -297,6 +298,23 @@ class SpanSettings(_Section):
             return data
         # An unknown preset is left for the field's own check to refuse.
         return {**SPAN_PRESETS.get(str(data.get("preset")), {}), **data}
+
+
+def span_preset(name: str) -> dict[str, Any]:
+    """A preset of ``spans`` written out: dotted key to value, for everything a preset decides.
+
+    On the command line a preset is meant to hold whatever a configuration file says.
+
+    Raises:
+        ConfigurationError: There is no such preset.
+    """
+    if name not in SPAN_PRESETS:
+        raise ConfigurationError(
+            f"there is no preset {name!r} of spans; accepted: {', '.join(SPAN_PRESETS)}"
+        )
+    values = SpanSettings.model_validate({"preset": name}).model_dump()
+    decided = {"preset", *(key for preset in SPAN_PRESETS.values() for key in preset)}
+    return {f"spans.{key}": value for key, value in values.items() if key in decided}
 
 
 class ComputeSettings(_Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,8 +37,11 @@ class Common:
     tracking_uri: str | None
     ledger: str | None
 
-    def settings(self) -> Settings:
+    def settings(self, more: Mapping[str, Any] | None = None) -> Settings:
         """The settings, all sources joined.
+
+        Args:
+            more: Dotted key to value, from options of the command's own.
 
         Raises:
             ConfigurationError: A setting is unknown or out of bounds.
@@ -53,6 +56,7 @@ class Common:
                 "store.endpoint_url": self.endpoint_url,
                 "tracking.uri": self.tracking_uri,
                 "ledger.url": self.ledger,
+                **(more or {}),
             },
             assignments=self.assignments,
         )

@@ -21,7 +21,7 @@ from cfcre.spans.scoring import Scores, score_labels
 from cfcre.spans.state import SpanState
 from cfcre.spans.training import Epoch, Progress, TrainingFacts, train_network
 
-__all__ = ["Corpus", "headline", "load_corpus", "train_model"]
+__all__ = ["Corpus", "file_digest", "headline", "load_corpus", "train_model"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def load_corpus(
         for part in readings
     ]
     about = {
-        name: {"file": path.name, "sha256": _digest(path), **part.counts}
+        name: {"file": path.name, "sha256": file_digest(path), **part.counts}
         for name, path, part in zip(("train", "dev"), (train, dev), readings, strict=False)
         if path is not None
     }
@@ -184,6 +184,7 @@ def _score(model: SpanModel, dev: Prepared) -> dict[str, Scores]:
     return score_labels(dev.gold, model.predict_encoded(dev.encoded), model.types)
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

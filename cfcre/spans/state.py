@@ -35,7 +35,7 @@ from cfcre.spans.network import SpanNetwork
 from cfcre.spans.reading import RefusedDocument
 from cfcre.spans.word_pieces import WordPieceTokenizer, load_word_pieces
 
-__all__ = ["FORMAT", "SpanState", "read_description"]
+__all__ = ["FORMAT", "SpanState", "check_replaceable", "read_description"]
 
 #: Raised when a change makes old directories unreadable.
 FORMAT = 1
@@ -119,7 +119,12 @@ class SpanState:
             raise StateError(f"the span model {folder.name} cannot be read: {error}") from error
 
     def save(self, folder: Path) -> None:
-        """Write the directory whole or not at all; an older one is replaced."""
+        """Write the directory whole or not at all; an older model is replaced.
+
+        Raises:
+            ConfigurationError: There is something else at that place.
+        """
+        check_replaceable(folder)
         with atomic_directory(folder) as partial:
             transformer: Any = self.network.transformer
             transformer.save_pretrained(str(partial / "encoder"))
@@ -145,6 +150,20 @@ class SpanState:
                     "files": file_digests(partial),
                 },
             )
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuse to replace anything but a span model or an empty directory.
+
+    Raises:
+        ConfigurationError: There is something else at that place.
+    """
+    if not folder.exists() or (folder / "model.json").is_file():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise ConfigurationError(
+            f"{folder} exists and is no span model; choose another directory for the model"
+        )
 
 
 def read_description(folder: Path) -> dict[str, Any]:
