@@ -84,7 +84,7 @@ def make_batch(
     document = segment_of(part.word_offsets)
     # Within a document a word's pieces begin where those of the word before end.
     ends = part.word_ends
-    starts = np.concatenate([[0], ends[:-1]])
+    starts = np.concatenate([[0], ends])[: len(ends)]
     starts[part.word_offsets[:-1][part.word_counts > 0]] = 1
     base = document * mask.shape[1]
 

@@ -169,8 +169,9 @@ def train_network(
     compute = Compute.from_settings(settings.compute)
     network.to(compute.device)
     facts = TrainingFacts(len(encoded), 0, gold.wide_entities, gold.wide_relations)
-    # The word pieces of training are all that the embedding table needs to hold meanwhile.
-    with rows_in_use(network, encoded.ids, encoded.pad_id) as used:
+    # The word pieces of training are all that the embedding table needs to hold meanwhile. Seeded
+    # as a whole, so that nothing in it moves the global generator.
+    with seeded(settings.seed), rows_in_use(network, encoded.ids, encoded.pad_id) as used:
         compact = replace(encoded, ids=used.ids, pad_id=used.pad_id)
         update = _Updater(network, compact, gold, types, settings, compute)
         for number in range(1, spans.epochs + 1):

@@ -21,7 +21,8 @@ def write_encoder(folder: Path, *, cased: bool, tokenizer: bool) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     letters = [c for c in map(chr, range(33, 127)) if cased or not c.isupper()]
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters]
-    vocabulary += ["##" + c for c in letters] + [w for w in LETTERS if w not in letters]
+    words = LETTERS if cased else sorted({word.lower() for word in LETTERS})
+    vocabulary += ["##" + c for c in letters] + [w for w in words if w not in letters]
     vocabulary += ["Paris", "paris"] if cased else ["paris"]
     with torch.random.fork_rng():
         torch.manual_seed(7)
