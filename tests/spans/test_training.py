@@ -198,7 +198,7 @@ class TestState:
             SpanModel.load(folder)
 
     def test_no_model_at_all(self, tmp_path):
-        with pytest.raises(StateError, match="no model.json"):
+        with pytest.raises(StateError, match=r"no model\.json"):
             SpanModel.load(tmp_path)
 
     def test_only_a_model_is_replaced(self, learned, tmp_path):
@@ -263,7 +263,7 @@ class TestPredict:
         assert [f.entities for f in learned[0].predict(["", ""])] == [(), ()]
 
     def test_a_text_that_is_too_long_is_refused_not_cut(self, learned):
-        with pytest.raises(DataError, match="document 1 .*10002 word pieces.*reads 128"):
+        with pytest.raises(DataError, match=r"document 1 .*10002 word pieces.*reads 128"):
             learned[0].predict(["a", Document.from_words(["a"] * 10_000, "long")])
 
     def test_thresholds_by_type(self, learned):
