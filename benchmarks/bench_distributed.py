@@ -28,7 +28,7 @@ from machine import describe
 from cfcre.config import load_settings
 from cfcre.data.demo_corpus import generate
 from cfcre.methods.base import Session
-from cfcre.methods.compute import seeded
+from cfcre.modeling.compute import seeded
 from cfcre.methods.parallel import ALONE, process_group
 from cfcre.methods.state import LearnerState
 from cfcre.methods.training import make_optimizer, train_epoch
