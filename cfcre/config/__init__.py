@@ -41,13 +41,10 @@ from cfcre.config.services import (
     TriggerSettings,
 )
 from cfcre.config.settings import Settings
-
 from cfcre.config.spans import SPAN_PRESETS, SpanSettings, span_preset
 
 __all__ = [
     "SPAN_PRESETS",
-    "SpanSettings",
-    "span_preset",
     "AugmentationSettings",
     "ComputeSettings",
     "EncoderSettings",
@@ -60,10 +57,12 @@ __all__ = [
     "PipelineSettings",
     "ServingSettings",
     "Settings",
+    "SpanSettings",
     "StoreSettings",
     "StreamSettings",
     "TrackingSettings",
     "TrainJobSettings",
     "TriggerSettings",
     "load_settings",
+    "span_preset",
 ]
