@@ -6,7 +6,7 @@ Layers, top to bottom (each may import only what stands below it; enforced by im
     operations            ledger, reconciler, gate, promotion, pipeline stages
     tracking | intake     MLflow | object store, formats, validation
     evaluation            metrics over the accuracy matrix, plots, report
-    methods               CF-CRE and the baselines, learner state
+    methods | spans       CF-CRE and the baselines, learner state | joint extraction
     modeling              encoder, losses, prototypes, memory
     data                  schema, splits, tokenisation, batching
     config

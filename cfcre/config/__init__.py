@@ -1,7 +1,8 @@
 """Every setting, its default, its bounds and what it changes; the only place for defaults.
 
 One file a subject: :mod:`~cfcre.config.connections`, :mod:`~cfcre.config.learning`,
-:mod:`~cfcre.config.cluster`, :mod:`~cfcre.config.services`.
+:mod:`~cfcre.config.cluster`, :mod:`~cfcre.config.services`,
+:mod:`~cfcre.config.spans`.
 
 Precedence, lowest to highest: the defaults below, ``<home>/config.yaml`` (or ``--config FILE``),
 environment variables (``CFCRE_HOME``, ``CFCRE_STORE``, ``CFCRE_LEDGER``, ``MLFLOW_TRACKING_URI``),
@@ -40,8 +41,10 @@ from cfcre.config.services import (
     TriggerSettings,
 )
 from cfcre.config.settings import Settings
+from cfcre.config.spans import SPAN_PRESETS, SpanSettings, span_preset
 
 __all__ = [
+    "SPAN_PRESETS",
     "AugmentationSettings",
     "ComputeSettings",
     "EncoderSettings",
@@ -54,10 +57,12 @@ __all__ = [
     "PipelineSettings",
     "ServingSettings",
     "Settings",
+    "SpanSettings",
     "StoreSettings",
     "StreamSettings",
     "TrackingSettings",
     "TrainJobSettings",
     "TriggerSettings",
     "load_settings",
+    "span_preset",
 ]

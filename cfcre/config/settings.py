@@ -32,6 +32,7 @@ from cfcre.config.services import (
     ServingSettings,
     TriggerSettings,
 )
+from cfcre.config.spans import SpanSettings
 
 __all__ = ["Settings"]
 
@@ -50,6 +51,7 @@ class Settings(Section):
     augmentation: AugmentationSettings = AugmentationSettings()
     memory: MemorySettings = MemorySettings()
     gate: GateSettings = GateSettings()
+    spans: SpanSettings = SpanSettings()
     compute: ComputeSettings = ComputeSettings()
     stream: StreamSettings = StreamSettings()
     pipeline: PipelineSettings = PipelineSettings()

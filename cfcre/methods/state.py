@@ -15,10 +15,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +23,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cfcre import __version__
 from cfcre.config import EncoderSettings, MethodSettings, Settings
+from cfcre.data.digests import file_digests, library_versions, verify_digests
 from cfcre.data.encoder_files import resolve_encoder, verify_weights
 from cfcre.data.files import atomic_directory, read_examples, read_json, write_examples, write_json
 from cfcre.data.schema import RelationExample
@@ -40,8 +37,6 @@ __all__ = ["FORMAT", "LearnerState", "read_description", "verify_files"]
 
 #: Raised when a change makes old directories unreadable.
 FORMAT = 1
-
-_PACKAGES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "safetensors")
 
 
 @dataclass
@@ -148,9 +143,6 @@ class LearnerState:
                     {"prototypes": self.prototypes.cpu().contiguous()},
                     partial / "prototypes.safetensors",
                 )
-            names = sorted(
-                p.relative_to(partial).as_posix() for p in partial.rglob("*") if p.is_file()
-            )
             write_json(
                 partial / "state.json",
                 {
@@ -159,8 +151,8 @@ class LearnerState:
                     "tasks": self.tasks,
                     "lineage": self.lineage,
                     "settings": self.settings,
-                    "versions": _versions(),
-                    "files": {name: _sha256(partial, name) for name in names},
+                    "versions": library_versions(),
+                    "files": file_digests(partial),
                 },
             )
 
@@ -203,11 +195,7 @@ def verify_files(folder: Path) -> dict[str, Any]:
         StateError: A file is missing or changed, or the format is another one.
     """
     description = read_description(folder)
-    for name, digest in description["files"].items():
-        if _sha256(folder, name) != digest:
-            raise StateError(
-                f"the learner state {folder.name} is damaged: {name} does not match its digest"
-            )
+    verify_digests(folder, description["files"], f"the learner state {folder.name}")
     return description
 
 
@@ -233,22 +221,3 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _prefixed(prefix: str, module: torch.nn.Module) -> dict[str, Tensor]:
     return {prefix + k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
-
-
-def _sha256(folder: Path, name: str) -> str:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise StateError(f"the learner state {folder.name} names a file outside itself: {name!r}")
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise StateError(f"the learner state {folder.name} lacks {name}") from error
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "cfcre": __version__,
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in _PACKAGES},
-    }

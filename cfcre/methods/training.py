@@ -15,8 +15,8 @@ from cfcre.config import MethodSettings
 from cfcre.data.batching import pad_batch, training_batches
 from cfcre.data.tokenisation import EncodedExamples
 from cfcre.errors import CfcreError
-from cfcre.methods.compute import Compute
 from cfcre.methods.parallel import ALONE, Group
+from cfcre.modeling.compute import Compute
 from cfcre.modeling.dropout import part_of_batch
 from cfcre.modeling.encoder import RelationEncoder
 

@@ -72,7 +72,9 @@ class RelationEncoder(nn.Module):
         self.transformer.set_input_embeddings(table)  # type: ignore[operator]
 
 
-def load_transformer(folder: Path, *, attention: str, hidden_dropout: float) -> nn.Module:
+def load_transformer(
+    folder: Path, *, attention: str, hidden_dropout: float, markers: bool = True
+) -> nn.Module:
     """Load an encoder's weights from safetensors and make room for the markers.
 
     The markers start as the mean of the embedding table, each with the small offset of the
@@ -85,6 +87,7 @@ def load_transformer(folder: Path, *, attention: str, hidden_dropout: float) -> 
         hidden_dropout: On embeddings and sublayer outputs, in training only. Attention weights have
             none: at a few epochs a task it changes nothing that was measured, and on a CPU its
             masks cost more than the attention itself.
+        markers: Whether the embedding table gets rows for the markers of eq. 1.
 
     Raises:
         ConfigurationError: The folder holds no encoder that transformers can load.
@@ -114,7 +117,7 @@ def load_transformer(folder: Path, *, attention: str, hidden_dropout: float) -> 
         model.pooler = None
     replace_dropout(model)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if "cfcre_base_vocabulary" not in config:
+    if markers and "cfcre_base_vocabulary" not in config:
         _add_markers(model)
     result: nn.Module = model
     return result

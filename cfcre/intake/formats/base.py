@@ -7,12 +7,12 @@ mean as character spans is decided here, once for all formats.
 from __future__ import annotations
 
 import codecs
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Final, NoReturn
 
+from cfcre.data.json_values import as_span, parse_json, shown
 from cfcre.data.schema import SPLITS, RelationExample, Span, Split
 from cfcre.data.splits import assign_split
 from cfcre.errors import BatchRejected
@@ -186,7 +186,7 @@ class RowBuilder:
         problem = _missing(relation, head, tail, text, tokens) or _mistyped(
             relation, head, tail, text, tokens, id
         )
-        head_span, tail_span = _pair(head), _pair(tail)
+        head_span, tail_span = as_span(head), as_span(tail)
         if problem is not None or head_span is None or tail_span is None:
             self._refuse(place, raw, *(problem or _NO_SPANS), label)
             return
@@ -214,7 +214,7 @@ class RowBuilder:
         if split not in SPLITS:
             return None, Problem(
                 "invalid_split",
-                f"split {_show(split)}; accepted: {', '.join(SPLITS)}, or no split at all",
+                f"split {shown(split)}; accepted: {', '.join(SPLITS)}, or no split at all",
             )
         if self._declared is not None and split != self._declared:
             return None, Problem(
@@ -262,7 +262,7 @@ def _mistyped(
     relation: Any, head: Any, tail: Any, text: Any, tokens: Any, id: Any
 ) -> Problem | None:
     def wrong(name: str, value: Any, expected: str) -> Problem:
-        return Problem("wrong_type", f"{name} must be {expected}, got {_show(value)}")
+        return Problem("wrong_type", f"{name} must be {expected}, got {shown(value)}")
 
     if text is not MISSING and tokens is not MISSING:
         return Problem("wrong_type", "the row has both 'text' and 'tokens'; give one of them")
@@ -275,23 +275,13 @@ def _mistyped(
             if not isinstance(token, str):
                 return wrong(f"token {position}", token, "text")
     for name, value in (("'head'", head), ("'tail'", tail)):
-        if _pair(value) is None:
+        if as_span(value) is None:
             return wrong(name, value, "two whole numbers, start and end")
     if not isinstance(relation, str):
         return wrong("'relation'", relation, "text")
     if not (id is MISSING or id is None or isinstance(id, str) or type(id) is int):
         return wrong("'id'", id, "text or a whole number")
     return None
-
-
-def _pair(value: Any) -> tuple[int, int] | None:
-    if isinstance(value, dict):
-        value = (value.get("start"), value.get("end"))
-    elif not isinstance(value, list | tuple) or len(value) != 2:
-        return None
-    start, end = value
-    # type() and not isinstance(): true and false are ints in Python, but no offsets.
-    return (start, end) if type(start) is int and type(end) is int else None
 
 
 def _sound(length: int, head: tuple[int, int], tail: tuple[int, int]) -> bool:
@@ -325,27 +315,6 @@ def _token_spans(
     if blank:
         return reading._replace(blank=blank), None
     return reading, (spans[0], spans[1])
-
-
-def _show(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 80 else shown[:77] + "..."
-
-
-def parse_json(text: str) -> Any:
-    """Strict JSON: no NaN, no Infinity.
-
-    Raises:
-        ValueError: Not JSON, nested too deeply, or a number too long to hold.
-    """
-    try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def decode_document(data: bytes, file: str) -> str:
