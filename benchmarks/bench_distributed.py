@@ -28,12 +28,12 @@ from machine import describe
 from cfcre.config import load_settings
 from cfcre.data.demo_corpus import generate
 from cfcre.methods.base import Session
-from cfcre.methods.parallel import ALONE, process_group
 from cfcre.methods.state import LearnerState
 from cfcre.methods.training import make_optimizer, train_epoch
 from cfcre.methods.vocabulary import compact_vocabulary
 from cfcre.modeling.compute import seeded
 from cfcre.modeling.losses import new_relation_loss
+from cfcre.modeling.parallel import ALONE, process_group
 
 
 def train(threads: int, steps: int) -> None:

@@ -13,10 +13,10 @@ from cfcre.config import Settings
 from cfcre.data.schema import RelationExample
 from cfcre.data.tokenisation import EncodedExamples
 from cfcre.methods.features import extract
-from cfcre.methods.parallel import current_group
 from cfcre.methods.state import LearnerState
 from cfcre.methods.training import Progress, TrainingLog, no_progress
 from cfcre.modeling.compute import Compute
+from cfcre.modeling.parallel import current_group
 
 __all__ = ["Method", "Session"]
 

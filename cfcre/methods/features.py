@@ -10,9 +10,9 @@ import torch
 
 from cfcre.data.batching import inference_batches, pad_batch
 from cfcre.data.tokenisation import EncodedExamples
-from cfcre.methods.parallel import current_group
 from cfcre.modeling.compute import Compute
 from cfcre.modeling.encoder import RelationEncoder
+from cfcre.modeling.parallel import current_group
 
 __all__ = ["extract"]
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from cfcre.config import Settings
 from cfcre.data.schema import RelationExample
-from cfcre.methods.parallel import current_group
 from cfcre.methods.state import LearnerState
 from cfcre.methods.task import augment_task, consolidate_task, remember_task, start_task
 from cfcre.methods.training import Progress, no_progress
+from cfcre.modeling.parallel import current_group
 
 __all__ = ["augment", "consolidate", "select_memory", "train_task"]
 

@@ -15,10 +15,10 @@ from cfcre.config import MethodSettings
 from cfcre.data.batching import pad_batch, training_batches
 from cfcre.data.tokenisation import EncodedExamples
 from cfcre.errors import CfcreError
-from cfcre.methods.parallel import ALONE, Group
 from cfcre.modeling.compute import Compute
 from cfcre.modeling.dropout import part_of_batch
 from cfcre.modeling.encoder import RelationEncoder
+from cfcre.modeling.parallel import ALONE, Group
 
 __all__ = ["Losses", "Progress", "TrainingLog", "make_optimizer", "no_progress", "train_epoch"]
 

@@ -11,7 +11,7 @@ import torch
 
 from cfcre.config import ComputeSettings
 from cfcre.errors import ConfigurationError
-from cfcre.methods.parallel import local_place
+from cfcre.modeling.parallel import local_place
 
 __all__ = ["Compute", "seeded"]
 

@@ -25,9 +25,9 @@ def main(folder: Path) -> None:
     from cfcre.config import load_settings
     from cfcre.data.files import read_examples, write_json
     from cfcre.methods.base import Session
-    from cfcre.methods.parallel import ALONE, process_group
     from cfcre.methods.state import LearnerState
     from cfcre.methods.task import learn_task
+    from cfcre.modeling.parallel import ALONE, process_group
 
     base = json.loads((folder / "settings.json").read_text())
     several = "RANK" in os.environ

@@ -151,8 +151,8 @@ class Job:
     def _embed(self, state: Path, rows: Sequence[RelationExample]) -> None:
         from safetensors.numpy import save_file
 
-        from cfcre.methods.parallel import current_group
         from cfcre.methods.predictor import Predictor
+        from cfcre.modeling.parallel import current_group
 
         embedded = Predictor.load(state, self.settings).embed(rows)
         if current_group().leads:

@@ -136,7 +136,7 @@ class _Place:
 def _run(place: _Place, timeout: float) -> None:
     import torch
 
-    from cfcre.methods.parallel import local_place, process_group
+    from cfcre.modeling.parallel import local_place, process_group
 
     with process_group(timeout, cuda=torch.cuda.is_available()) as group:
         if local_place()[0] == 0:

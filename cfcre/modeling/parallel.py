@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,11 +96,14 @@ class Group:
         parallel = nn.parallel.DistributedDataParallel
         # Buffers are constants here; torch before 2.13 calls the option by its other name.
         new_name = "forward_sync_buffers" in inspect.signature(parallel).parameters
+        buffers: dict[str, Any] = {
+            "forward_sync_buffers" if new_name else "broadcast_buffers": False
+        }
         return parallel(
             module,
             device_ids=[device.index] if device.type == "cuda" else None,
             init_sync=False,
-            **{"forward_sync_buffers" if new_name else "broadcast_buffers": False},
+            **buffers,
             # A step's graph is the same in every step of an epoch; parameters that an encoder does
             # not use are found in the first step instead of in each.
             static_graph=True,

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cfcre.errors import ConfigurationError
-from cfcre.methods.parallel import ALONE, Group, current_group, local_place, process_group
 from cfcre.modeling.dropout import ByteDropout, part_of_batch
 from cfcre.modeling.losses import (
     contrastive_loss,
@@ -17,6 +16,7 @@ from cfcre.modeling.losses import (
     reconsolidation_loss,
     replay_loss,
 )
+from cfcre.modeling.parallel import ALONE, Group, current_group, local_place, process_group
 
 LOSSES = {
     "L_new": lambda h, e, y: new_relation_loss(h, e, y, scale=20.0),
