@@ -89,14 +89,16 @@ def create_app(state: ServerState) -> Starlette:
 
     async def invocations(request: Request) -> Response:
         started = time.perf_counter()
-        answer, model = Answer(499, ""), None
+        # What is counted where an exception, which the handler below answers, passes through.
+        answer, model = Answer(500, ""), None
         size = [0]
         try:
             answer, model = await _invocations(request, state, pool, size)
             return _respond(answer, model)
         except ClientDisconnect:
             # Nobody reads this; the status is what proxies log for it.
-            return Response(status_code=499)
+            answer = Answer(499, "")
+            return Response(status_code=answer.status)
         finally:
             seconds = time.perf_counter() - started
             state.metrics.requests.labels(code=str(answer.status)).inc()

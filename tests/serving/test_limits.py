@@ -200,8 +200,21 @@ def test_a_client_that_leaves_disturbs_nobody(settings: Any) -> None:
         for sent in (body[:10], body):
             with raw(server.url) as client:
                 client.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + sent)
+        until(lambda: metric(server.url, 'cfcre_serve_requests_total{code="499"}') >= 1)
         until(lambda: server.state.in_flight == 0)
         assert post(server.url, {"inputs": ROWS}).status_code == 200
+
+
+def test_a_bug_of_the_server_is_counted_as_one(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*arguments: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    with running(settings) as server:
+        monkeypatch.setattr(type(server.state.slot.current), "answer", bug)
+        assert_error(post(server.url, {"inputs": ROWS}), 500, "the server failed")
+        assert metric(server.url, 'cfcre_serve_requests_total{code="500"}') == 1
 
 
 def test_a_token_is_asked_for_where_one_is_set(settings: Any) -> None:
