@@ -84,7 +84,12 @@ def place() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_it_runs_on_a_read_only_root_as_a_user_without_a_home(store: Any, place: Path) -> None:
+def test_it_runs_on_a_read_only_root_as_a_user_without_a_home(
+    store: Any, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+        # Coverage would write beside the sources, which this process must not.
+        monkeypatch.delenv(name, raising=False)
     from cfcre.config import load_settings
     from cfcre.tracking.client import Tracker
 
