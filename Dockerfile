@@ -16,8 +16,9 @@ ARG BUILDER_IMAGE=${BASE_IMAGE}
 FROM ${BUILDER_IMAGE} AS builder
 # cpu or cuda: which build of PyTorch. The build stops where the other one was found.
 ARG VARIANT=cpu
-# Where the CPU build comes from; empty takes it from pip's configured index.
-ARG TORCH_CPU_INDEX_URL=https://download.pytorch.org/whl/cpu
+# Where the CPU build comes from, PyTorch's own index for example; empty takes it from pip's
+# configured index.
+ARG TORCH_CPU_INDEX_URL=
 # Whether the weights of the compact encoder (91 MB) are part of the image.
 ARG OFFLINE_WEIGHTS=true
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_PROGRESS_BAR=off \

@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cfcre.config import PipelineSettings, load_settings
+from cfcre.config import load_settings
 from cfcre.operations.training.trainjob_manifest import job_name, train_job
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -218,8 +218,12 @@ def test_the_component_asks_for_gpus_only_where_it_trains_itself(
 ) -> None:
     from cfcre_pipelines.compile import compile_pipeline
 
-    options = PipelineSettings(training=training, gpu_count=2)  # type: ignore[arg-type]
-    text = compile_pipeline(tmp_path / "p.yaml", options).read_text()
+    settings = load_settings(
+        home=tmp_path,
+        overrides={"pipeline.training": training, "pipeline.gpu_count": 2},
+        environ={},
+    )
+    text = compile_pipeline(tmp_path / "p.yaml", settings).read_text()
     executors = next(yaml.safe_load_all(text))["deploymentSpec"]["executors"]
     training_pods = [executors[f"exec-{name}"] for name in ("train-task", "consolidate")]
     found = [
