@@ -18,6 +18,7 @@ from cfcre.config.connections import (
     StoreSettings,
     TrackingSettings,
 )
+from cfcre.config.joint import JointSettings
 from cfcre.config.learning import (
     AugmentationSettings,
     ComputeSettings,
@@ -52,6 +53,7 @@ class Settings(Section):
     memory: MemorySettings = MemorySettings()
     gate: GateSettings = GateSettings()
     spans: SpanSettings = SpanSettings()
+    joint: JointSettings = JointSettings()
     compute: ComputeSettings = ComputeSettings()
     stream: StreamSettings = StreamSettings()
     pipeline: PipelineSettings = PipelineSettings()

@@ -1,0 +1,98 @@
+"""The extractor's threshold of "no relation", chosen on documents that no model was trained on."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+from typing import TYPE_CHECKING, Any
+
+from cfcre.config import Settings
+from cfcre.config.names import span_model
+from cfcre.operations.joint import memory
+from cfcre.operations.states import learned_tasks, state_folder, stream_of_version
+from cfcre.tracking.kinds import RELATIONS, SPANS
+
+if TYPE_CHECKING:
+    from cfcre.operations.ledger import Ledger
+    from cfcre.spans.documents import Document
+
+__all__ = ["calibrate_pair", "calibration_documents"]
+
+log = logging.getLogger(__name__)
+
+_MODULE = "cfcre.extraction.calibration"
+
+
+def calibrate_pair(
+    settings: Settings, ledger: Ledger, spans: str, relations: str | None
+) -> dict[str, Any] | None:
+    """Choose the threshold for a pair of versions.
+
+    Args:
+        settings: Settings of the home.
+        ledger: The ledger.
+        spans: Version of the span model.
+        relations: Version of the relation model.
+
+    Returns:
+        The document ``calibration.json``; None without a relation model or without documents of
+        the validation split.
+
+    Raises:
+        StateError: The files of a version are gone.
+        StoreUnavailable: The object store did not answer.
+        TrackingUnavailable: MLflow did not answer.
+    """
+    if relations is None or not _offered():
+        return None
+    documents = calibration_documents(settings, ledger, spans)
+    if not documents:
+        log.warning(
+            "no document is in the validation split, so the extractor's threshold of 'no relation' "
+            "can not be chosen; extraction.uncalibrated_threshold holds"
+        )
+        return None
+    from cfcre.methods.predictor import Predictor
+    from cfcre.spans.model import SpanModel
+
+    registered = settings.tracking.registered_model
+    span_ledger = ledger.for_model(span_model(registered))
+    spans_folder = state_folder(settings, span_ledger, spans, SPANS)
+    learner = state_folder(settings, ledger.for_model(registered), relations, RELATIONS)
+    found = importlib.import_module(_MODULE).calibrate(
+        SpanModel.load(spans_folder, settings.compute),
+        Predictor.load(learner, settings),
+        documents,
+    )
+    calibration: dict[str, Any] = found.to_json()
+    return calibration
+
+
+def calibration_documents(settings: Settings, ledger: Ledger, spans: str) -> list[Document]:
+    """Documents of the validation split of the stream that a version was learned from.
+
+    Raises:
+        StoreUnavailable: The object store did not answer.
+        DataError: The documents of a batch are damaged.
+    """
+    from cfcre.intake.store import open_store
+
+    span_ledger = ledger.for_model(span_model(settings.tracking.registered_model))
+    stream = stream_of_version(span_ledger, spans)
+    if stream is None:
+        return []
+    store = open_store(settings)
+    batches = [
+        memory.read_documents(store, stream, task["batch"], settings)
+        for task in learned_tasks(ledger, stream)
+    ]
+    return memory.in_split(memory.joined(batches, settings), "validation")
+
+
+def _offered() -> bool:
+    """Whether this installation can calibrate."""
+    try:
+        return importlib.util.find_spec(_MODULE) is not None
+    except ModuleNotFoundError:
+        return False
