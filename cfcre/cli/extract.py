@@ -189,9 +189,8 @@ def _chunks(
 ) -> Iterator[list[InputText]]:
     from cfcre.extraction.inputs import InputText, read_inputs
 
-    if file is None:
-        items = (InputText("", text) for text in texts)
-    else:
+    items: Iterator[InputText] = (InputText("", text) for text in texts)
+    if file is not None:
         items = read_inputs(file, whole=whole, max_bytes=settings.intake.max_object_bytes)
     while chunk := list(islice(items, _CHUNK)):
         yield chunk

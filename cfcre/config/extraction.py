@@ -53,6 +53,13 @@ class ExtractionSettings(Section):
         ge=0,
         description="Most words between two entities for the relation model to look at the pair.",
     )
+    false_share: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Calibration: largest share of pairs that a relation may be said of which no "
+        "document has.",
+    )
     uncalibrated_threshold: float = Field(
         0.8,
         ge=-1,

@@ -62,7 +62,7 @@ class Choice:
         _check("a threshold", given.entities, known.entities, "entity types")
         _check("a threshold", given.relations, relations, "relations")
         for triple in given.constraints:
-            if isinstance(triple, str) or len(triple) != 3:
+            if len(triple) != 3:
                 raise ConfigurationError(
                     f"a constraint is {triple!r}; give head type, relation and tail type"
                 )

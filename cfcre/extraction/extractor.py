@@ -147,8 +147,9 @@ class Extractor:
         """Relations that the relation model alone knows."""
         return tuple(self._known.added)
 
+    # A text is a sequence of texts to the type checker; the first overload is tried first.
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self,
         texts: Text,
         *,
