@@ -19,6 +19,7 @@ from cfcre import __version__
 from cfcre.cli import (
     config,
     demo,
+    extract,
     migrate,
     models,
     pipeline,
@@ -62,6 +63,7 @@ for command in (
     models.promote,
     models.rollback,
     predict.predict,
+    extract.extract,
     serve.serve,
     run_task.run_task,
     spans.spans,

@@ -2,7 +2,7 @@
 
 One file a subject: :mod:`~cfcre.config.connections`, :mod:`~cfcre.config.learning`,
 :mod:`~cfcre.config.cluster`, :mod:`~cfcre.config.services`,
-:mod:`~cfcre.config.spans`, :mod:`~cfcre.config.joint`.
+:mod:`~cfcre.config.spans`, :mod:`~cfcre.config.joint`, :mod:`~cfcre.config.extraction`.
 
 Precedence, lowest to highest: the defaults below, ``<home>/config.yaml`` (or ``--config FILE``),
 environment variables (``CFCRE_HOME``, ``CFCRE_STORE``, ``CFCRE_LEDGER``, ``MLFLOW_TRACKING_URI``),
@@ -26,6 +26,7 @@ from cfcre.config.connections import (
     StoreSettings,
     TrackingSettings,
 )
+from cfcre.config.extraction import ExtractionSettings
 from cfcre.config.joint import JointSettings
 from cfcre.config.learning import (
     AugmentationSettings,
@@ -49,6 +50,7 @@ __all__ = [
     "AugmentationSettings",
     "ComputeSettings",
     "EncoderSettings",
+    "ExtractionSettings",
     "GateSettings",
     "IntakeSettings",
     "JointSettings",

@@ -23,7 +23,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel
 from pydantic import BaseModel
 
-__all__ = ["CfcreExtractor", "TextQuery"]
+__all__ = [
+    "CfcreExtractor",
+    "ExtractedEntity",
+    "ExtractedRelation",
+    "Extraction",
+    "TextQuery",
+]
 
 _DIGEST_FILES = {"spans": "model.json", "relations": "state.json"}
 
@@ -32,6 +38,35 @@ class TextQuery(BaseModel):
     """A text to read."""
 
     text: str
+
+
+class ExtractedEntity(BaseModel):
+    """Characters ``[start, end)`` of the text, and what they are."""
+
+    start: int
+    end: int
+    type: str
+    score: float
+    text: str
+
+
+class ExtractedRelation(BaseModel):
+    """A relation between two entities, by their places in the list; ``source`` found it."""
+
+    head: int
+    tail: int
+    type: str
+    score: float
+    source: str
+
+
+class Extraction(BaseModel):
+    """What was found in one text; see :class:`cfcre.extraction.Extraction`."""
+
+    entities: list[ExtractedEntity]
+    relations: list[ExtractedRelation]
+    windows: int
+    unread: list[list[int]]
 
 
 def _fetch(reference: dict[str, Any], digest_file: str, target: Path) -> Path:
@@ -57,6 +92,7 @@ class CfcreExtractor(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Fetch and load both models from the registry that this version came from."""
+        # By its name: it lies in a layer above this one, which holds the script and does not run it.
         extraction = importlib.import_module("cfcre.extraction")
         folder = Path(context.artifacts["state"])
         description = json.loads((folder / "extractor.json").read_text(encoding="utf-8"))
@@ -77,7 +113,7 @@ class CfcreExtractor(PythonModel):
     # MLflow itself offers this signature, without context, to hinted models.
     def predict(  # type: ignore[override]
         self, model_input: list[TextQuery], params: dict[str, Any] | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> list[Extraction]:
         """Read texts of any length.
 
         Args:
@@ -95,7 +131,12 @@ class CfcreExtractor(PythonModel):
             found = self.extractor([query.text for query in model_input])
         except DataError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
-        return [extraction.to_json() for extraction in found]
+        return [
+            Extraction.model_validate(
+                {k: v for k, v in extraction.to_json().items() if k in Extraction.model_fields}
+            )
+            for extraction in found
+        ]
 
 
 mlflow.models.set_model(CfcreExtractor())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["calibrate_pair", "calibration_documents"]
 
 log = logging.getLogger(__name__)
-
-_MODULE = "cfcre.extraction.calibration"
 
 
 def calibrate_pair(
@@ -44,7 +40,7 @@ def calibrate_pair(
         StoreUnavailable: The object store did not answer.
         TrackingUnavailable: MLflow did not answer.
     """
-    if relations is None or not _offered():
+    if relations is None:
         return None
     documents = calibration_documents(settings, ledger, spans)
     if not documents:
@@ -53,6 +49,7 @@ def calibrate_pair(
             "can not be chosen; extraction.uncalibrated_threshold holds"
         )
         return None
+    from cfcre.extraction.calibration import calibrate
     from cfcre.methods.predictor import Predictor
     from cfcre.spans.model import SpanModel
 
@@ -60,13 +57,14 @@ def calibrate_pair(
     span_ledger = ledger.for_model(span_model(registered))
     spans_folder = state_folder(settings, span_ledger, spans, SPANS)
     learner = state_folder(settings, ledger.for_model(registered), relations, RELATIONS)
-    found = importlib.import_module(_MODULE).calibrate(
+    found = calibrate(
         SpanModel.load(spans_folder, settings.compute),
         Predictor.load(learner, settings),
         documents,
+        settings=settings.extraction,
+        symmetric=settings.augmentation.symmetric_relations,
     )
-    calibration: dict[str, Any] = found.to_json()
-    return calibration
+    return found.to_json()
 
 
 def calibration_documents(settings: Settings, ledger: Ledger, spans: str) -> list[Document]:
@@ -88,11 +86,3 @@ def calibration_documents(settings: Settings, ledger: Ledger, spans: str) -> lis
         for task in learned_tasks(ledger, stream)
     ]
     return memory.in_split(memory.joined(batches, settings), "validation")
-
-
-def _offered() -> bool:
-    """Whether this installation can calibrate."""
-    try:
-        return importlib.util.find_spec(_MODULE) is not None
-    except ModuleNotFoundError:
-        return False
