@@ -92,8 +92,8 @@ class CfcreExtractor(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Fetch and load both models from the registry that this version came from."""
-        # By its name: it lies in a layer above this one, which holds the script and does not run it.
-        extraction = importlib.import_module("cfcre.extraction")
+        # By its name: it lies in a layer above this one, which keeps the script and never runs it.
+        extraction = importlib.import_module("cfcre.extraction.extractor")
         folder = Path(context.artifacts["state"])
         description = json.loads((folder / "extractor.json").read_text(encoding="utf-8"))
         calibration = folder / "calibration.json"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cfcre.config import Settings
 from cfcre.config.names import span_model
+from cfcre.errors import DataError
 from cfcre.operations.joint import memory
 from cfcre.operations.states import learned_tasks, state_folder, stream_of_version
 from cfcre.tracking.kinds import RELATIONS, SPANS
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 __all__ = ["calibrate_pair", "calibration_documents"]
 
 log = logging.getLogger(__name__)
+
+_UNCALIBRATED = (
+    "the extractor's threshold of 'no relation' can not be chosen, "
+    "extraction.uncalibrated_threshold holds:"
+)
 
 
 def calibrate_pair(
@@ -32,8 +38,8 @@ def calibrate_pair(
         relations: Version of the relation model.
 
     Returns:
-        The document ``calibration.json``; None without a relation model or without documents of
-        the validation split.
+        The document ``calibration.json``; None without a relation model, and where the documents
+        of the validation split have no pair of entities.
 
     Raises:
         StateError: The files of a version are gone.
@@ -44,10 +50,7 @@ def calibrate_pair(
         return None
     documents = calibration_documents(settings, ledger, spans)
     if not documents:
-        log.warning(
-            "no document is in the validation split, so the extractor's threshold of 'no relation' "
-            "can not be chosen; extraction.uncalibrated_threshold holds"
-        )
+        log.warning("%s no document is in the validation split", _UNCALIBRATED)
         return None
     from cfcre.extraction.calibration import calibrate
     from cfcre.methods.predictor import Predictor
@@ -57,13 +60,17 @@ def calibrate_pair(
     span_ledger = ledger.for_model(span_model(registered))
     spans_folder = state_folder(settings, span_ledger, spans, SPANS)
     learner = state_folder(settings, ledger.for_model(registered), relations, RELATIONS)
-    found = calibrate(
-        SpanModel.load(spans_folder, settings.compute),
-        Predictor.load(learner, settings),
-        documents,
-        settings=settings.extraction,
-        symmetric=settings.augmentation.symmetric_relations,
-    )
+    try:
+        found = calibrate(
+            SpanModel.load(spans_folder, settings.compute),
+            Predictor.load(learner, settings),
+            documents,
+            settings=settings.extraction,
+            symmetric=settings.augmentation.symmetric_relations,
+        )
+    except DataError as problem:
+        log.warning("%s %s", _UNCALIBRATED, problem)
+        return None
     return found.to_json()
 
 
