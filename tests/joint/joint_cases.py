@@ -90,10 +90,12 @@ def joint_home(path: Path, encoder: Path, **settings: Mapping[str, Any]) -> Home
         "spans": {
             "encoder": str(encoder),
             "max_length": 64,
-            "max_span_width": 3,
-            "epochs": 12,
-            "learning_rate": 3e-3,
-            "batch_size": 8,
+            "max_span_width": 2,
+            "epochs": 10,
+            "learning_rate": 5e-3,
+            "batch_size": 4,
+            "dropout": 0.0,
+            "hidden_dropout": 0.0,
         },
         "joint": {"min_relation_f1": 0.0, "min_entity_f1": 0.0},
     }

@@ -64,9 +64,7 @@ class World:
         except CfcreError:
             state = "FAILED"
         self._stage("settle")
-        settle.run(
-            stream=stream, batch=batch_hash, settings=self.portable, run=run, state=state
-        )
+        settle.run(stream=stream, batch=batch_hash, settings=self.portable, run=run, state=state)
         return True
 
     def step(self) -> ReconcileReport:
@@ -137,7 +135,9 @@ class World:
         self._stage("ingest")
         ingest.run(**given, raw=str(work / "raw"))
         self._stage("validate")
-        validate.run(**given, raw=str(work / "raw"), accepted=str(work / "rows"), docs=str(work / "d"))
+        validate.run(
+            **given, raw=str(work / "raw"), accepted=str(work / "rows"), docs=str(work / "d")
+        )
         from cfcre.operations.ledger import Claim
 
         task = Claim.from_json(json.loads(given["claim"]))

@@ -102,9 +102,7 @@ def test_splits_are_declared_or_drawn_from_the_words_alone(relation_rows) -> Non
     batch = read(json.dumps(documents).encode())
     random.Random(5).shuffle(documents)
     again = read(json.dumps(documents).encode())
-    found, other = (
-        {words_key(s.document): s.split for s in b.accepted} for b in (batch, again)
-    )
+    found, other = ({words_key(s.document): s.split for s in b.accepted} for b in (batch, again))
     assert found == other
     assert batch.accepted[0].split == "test"
     for stored in batch.accepted[1:]:
@@ -149,14 +147,22 @@ _LIKE_ONE = st.fixed_dictionaries(
         "tokens": st.lists(st.text(max_size=3), max_size=4) | _JSON,
         "entities": st.lists(
             st.fixed_dictionaries(
-                {"start": st.integers(-1, 4), "end": st.integers(-1, 4), "type": st.text(max_size=2)}
+                {
+                    "start": st.integers(-1, 4),
+                    "end": st.integers(-1, 4),
+                    "type": st.text(max_size=2),
+                }
             ),
             max_size=3,
         )
         | _JSON,
         "relations": st.lists(
             st.fixed_dictionaries(
-                {"head": st.integers(-1, 3), "tail": st.integers(-1, 3), "type": st.text(max_size=2)}
+                {
+                    "head": st.integers(-1, 3),
+                    "tail": st.integers(-1, 3),
+                    "type": st.text(max_size=2),
+                }
             ),
             max_size=2,
         )
@@ -225,7 +231,9 @@ def test_a_text_keeps_its_first_split_and_gets_its_newest_labels() -> None:
 def test_relations_that_hold_both_ways_are_kept_from_the_first_entity() -> None:
     options = load_settings(environ={}, overrides={"joint.symmetric_relations": ["owns"]})
     turned = StoredDocument(
-        Document(("a", "x", "b"), (Entity(2, 3, "A"), Entity(0, 1, "A")), (Relation(0, 1, "owns"),)),
+        Document(
+            ("a", "x", "b"), (Entity(2, 3, "A"), Entity(0, 1, "A")), (Relation(0, 1, "owns"),)
+        ),
         "train",
     )
     (found,) = joined([[turned]], options)
@@ -247,9 +255,7 @@ def test_relations_that_hold_both_ways_are_kept_from_the_first_entity() -> None:
         ),
     ],
 )
-def test_a_corpus_that_nothing_can_be_made_of(
-    documents: list[StoredDocument], reason: str
-) -> None:
+def test_a_corpus_that_nothing_can_be_made_of(documents: list[StoredDocument], reason: str) -> None:
     options = load_settings(environ={}, overrides={"joint.max_types": 3})
     with pytest.raises(BatchRejected) as caught:
         require_corpus(documents, options)
