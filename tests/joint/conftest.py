@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,22 @@ from joint_world import World
 from cfcre.config import load_settings
 
 
+@pytest.fixture(scope="session")
+def empty_tracking_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables, made once: its migrations take seconds."""
+    from cfcre.operations.tracking_store import open_tracker
+
+    settings = load_settings(home=tmp_path_factory.mktemp("tracking"), environ={})
+    assert open_tracker(settings).versions() == []
+    return settings.home / "mlflow.db"
+
+
 @pytest.fixture
 def make_world(
-    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    tiny_encoder: Path,
+    empty_tracking_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., World]:
     """Function ``(**{"section.key": value}) -> World``."""
 
@@ -26,6 +40,7 @@ def make_world(
         monkeypatch.setenv("CFCRE_HOME", str(home))
         monkeypatch.delenv("CFCRE_RUN_DIR", raising=False)
         home.mkdir()
+        shutil.copy(empty_tracking_store, home / "mlflow.db")
         settings = load_settings(
             home=home,
             overrides={

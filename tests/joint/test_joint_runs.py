@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from cfcre.cli.main import main
 from cfcre.errors import CfcreError, StoreUnavailable
 from cfcre.intake.quarantine import read_quarantine
 from cfcre.operations.joint.memory import read_documents
-from cfcre.spans.storing import words_key
+from cfcre.spans.storing import StoredDocument, document_from_json, words_key
 from cfcre.tracking.kinds import EXTRACTOR, RELATIONS, SPANS
 
 STREAM = "news.documents"
@@ -25,7 +24,7 @@ def aliases(world: World, kind: Any) -> dict[str, str]:
 
 
 def test_from_one_drop_to_a_rollback(
-    make_world, relation_rows, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make_world, relation_rows, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world = make_world()
     good, bad = make_documents(relation_rows, ["founded", "born in"], 30, 1), bad_documents()
@@ -49,7 +48,6 @@ def test_from_one_drop_to_a_rollback(
     (version,) = world.versions(SPANS)
     assert version["aliases"] == ["challenger", "champion"]
     assert float(version["relations_f1"]) == task["scores"]["relations"]
-    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     answers = predict(world, SPANS, ["last year ada founded orion long ago 7", "", "🙂 ada"])
     (first, nothing, _) = answers
     assert [(e.text, e.type) for e in first.entities] == [("ada", "Peop"), ("orion", "Org")]
@@ -102,16 +100,12 @@ def predict(world: World, kind: Any, texts: list[str]) -> list[Any]:
     """Load the champion as a user of MLflow does."""
     import mlflow
 
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    mlflow.set_tracking_uri(world.settings.tracking_uri)
-    mlflow.set_registry_uri(world.settings.tracking_uri)
-    try:
-        name = kind.registered_name("cfcre")
-        model = mlflow.pyfunc.load_model(f"models:/{name}@champion")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.setenv(name, world.settings.tracking_uri)
+        patch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+        model = mlflow.pyfunc.load_model(f"models:/{kind.registered_name('cfcre')}@champion")
         answers: list[Any] = model.predict([{"text": text} for text in texts])
-    finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
     return answers
 
 
@@ -235,11 +229,9 @@ def test_the_same_documents_and_seed_give_the_same_model(make_world, relation_ro
     from cfcre.operations.joint.training import train_spans
 
     world = make_world(spans__epochs=2)
-    world.drop(make_documents(relation_rows, ["founded", "born in"], 12, 1), STREAM)
-    world.until_idle()
-    (task,) = world.tasks(STREAM)
-    documents = read_documents(world.store, STREAM, task["batch"], world.settings)
-    folders = [Path(world.folder / name) for name in ("a", "b")]
+    made = make_documents(relation_rows, ["founded", "born in"], 8, 1)
+    documents = [StoredDocument(document_from_json(document, "here"), "train") for document in made]
+    folders = [world.folder / name for name in ("a", "b")]
     for folder in folders:
         train_spans(documents, folder, world.settings, lineage={})
     first, second = (json.loads((f / "model.json").read_text())["files"] for f in folders)
