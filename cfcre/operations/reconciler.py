@@ -153,7 +153,9 @@ def reconcile(
             if view.pending_alias():
                 report.alias_moved |= reconcile_alias(view, open_tracker(kind))
     report.activity = ledger.activity(stream)
-    report.ended = bool(running - {a.stream for a in report.activity if a.live})
+    # What this step settled itself it has handed on, too.
+    over = running - {a.stream for a in report.activity if a.live}
+    report.ended = bool(over - {outcome.stream for outcome in report.settled})
     return report
 
 

@@ -22,7 +22,7 @@ class ReconcileReport:
         settled: Runs that had ended without being settled.
         placed: Batches whose objects were moved.
         handed_on: Streams of documents that got a batch which is not recorded yet.
-        ended: Whether a run that was seen at the beginning of the step is over now.
+        ended: Whether a run that the step found going was settled elsewhere during it.
         launched: (stream, batch hash) of runs started.
         under_way: (stream, batch hash) of runs that were started before and have not claimed yet.
         launch_errors: Stream to what went wrong when a run was started.
