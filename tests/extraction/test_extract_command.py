@@ -113,7 +113,7 @@ def test_thresholds_constraints_and_overlap(extract):
 
 def test_a_page(extract, tmp_path: Path):
     page = tmp_path / "page.html"
-    code, text, errors = extract(SENTENCE, "<b>ada</b>", "--html", page)
+    code, _, errors = extract(SENTENCE, "<b>ada</b>", "--html", page)
     assert (code, errors) == (0, f"page written to {page}\n")
     content = page.read_text(encoding="utf-8")
     assert content.startswith("<!doctype html>") and "founded" in content

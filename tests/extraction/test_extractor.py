@@ -91,7 +91,7 @@ class TestBatches:
 
     def test_a_batch_equals_one_by_one(self, span_model, predictor, relation_rows):
         texts = [row.text for row in relation_rows([*OWN, *ADDED], 4, seed=5)]
-        texts = texts[::3] + ["", "ada", " \n\t ", " . ".join(texts)]
+        texts = [*texts[::3], "", "ada", " \n\t ", " . ".join(texts)]
         chosen = ExtractionSettings(window=64, stride=32, reach=12)
         extractor = Extractor(span_model, predictor, settings=chosen)
         together = extractor(texts)
