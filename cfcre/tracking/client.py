@@ -12,6 +12,7 @@ from cfcre.tracking import versions as registered
 from cfcre.tracking.connection import Connection
 from cfcre.tracking.downloads import RegisteredVersion, aliased, download
 from cfcre.tracking.kinds import RELATIONS, ModelKind
+from cfcre.tracking.parts import tags_of
 
 __all__ = ["Tracker"]
 
@@ -153,6 +154,10 @@ class Tracker:
     def versions(self) -> list[dict[str, Any]]:
         """All versions, oldest first. See :func:`versions.versions`."""
         return registered.versions(self._connection)
+
+    def tags(self, version: str) -> Mapping[str, str]:
+        """Tags of a version without their prefix. See :func:`parts.tags_of`."""
+        return tags_of(self._connection, version)
 
     def state_path(self, version: str) -> Path:
         """Local folder of a version's learner state. See :func:`versions.state_path`."""

@@ -20,7 +20,7 @@ __all__ = ["alias", "delete_alias", "set_alias", "state_path", "versions"]
 
 _PAGE = 1000
 # Of span models and extractors alone.
-_OWN_TAGS = ("entities_f1", "relations_f1", "spans_version", "relations_version", "state")
+_OWN_TAGS = ("entities_f1", "relations_f1", "spans_version", "relations_version")
 
 
 def set_alias(connection: Connection, name: str, version: str) -> None:

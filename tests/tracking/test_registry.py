@@ -96,8 +96,8 @@ def test_an_upload_that_was_cut_off_is_finished_in_place(
     run_id = tracker.open_run("news-2")
     build = registry.build_model_folder
 
-    def die_half_way(folder: Path, state: Path, model: Any) -> None:
-        build(folder, state, model)
+    def die_half_way(folder: Path, state: Path, model: Any, kind: Any) -> None:
+        build(folder, state, model, kind)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(registry, "build_model_folder", die_half_way)

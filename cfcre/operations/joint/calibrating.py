@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cfcre.config import Settings
 from cfcre.config.names import span_model
 from cfcre.errors import DataError
 from cfcre.operations.joint import memory
-from cfcre.operations.states import learned_tasks, state_folder, stream_of_version
+from cfcre.operations.states import state_folder
 from cfcre.tracking.kinds import RELATIONS, SPANS
 
 if TYPE_CHECKING:
@@ -48,21 +49,21 @@ def calibrate_pair(
     """
     if relations is None:
         return None
-    documents = calibration_documents(settings, ledger, spans)
-    if not documents:
-        log.warning("%s no document is in the validation split", _UNCALIBRATED)
-        return None
     from cfcre.extraction.calibration import calibrate
     from cfcre.methods.predictor import Predictor
     from cfcre.spans.model import SpanModel
 
     registered = settings.tracking.registered_model
     span_ledger = ledger.for_model(span_model(registered))
-    spans_folder = state_folder(settings, span_ledger, spans, SPANS)
+    model = SpanModel.load(state_folder(settings, span_ledger, spans, SPANS), settings.compute)
+    documents = calibration_documents(settings, model.state.lineage)
+    if not documents:
+        log.warning("%s no document is in the validation split", _UNCALIBRATED)
+        return None
     learner = state_folder(settings, ledger.for_model(registered), relations, RELATIONS)
     try:
         found = calibrate(
-            SpanModel.load(spans_folder, settings.compute),
+            model,
             Predictor.load(learner, settings),
             documents,
             settings=settings.extraction,
@@ -74,22 +75,23 @@ def calibrate_pair(
     return found.to_json()
 
 
-def calibration_documents(settings: Settings, ledger: Ledger, spans: str) -> list[Document]:
-    """Documents of the validation split of the stream that a version was learned from.
+def calibration_documents(settings: Settings, lineage: Mapping[str, Any]) -> list[Document]:
+    """Documents of the validation split, of all batches that a span model was made with.
+
+    Args:
+        settings: Settings of the home.
+        lineage: The span model's; its task may not be settled yet.
 
     Raises:
+        NotFoundError: The documents of a batch are gone.
         StoreUnavailable: The object store did not answer.
         DataError: The documents of a batch are damaged.
     """
     from cfcre.intake.store import open_store
 
-    span_ledger = ledger.for_model(span_model(settings.tracking.registered_model))
-    stream = stream_of_version(span_ledger, spans)
-    if stream is None:
-        return []
     store = open_store(settings)
     batches = [
-        memory.read_documents(store, stream, task["batch"], settings)
-        for task in learned_tasks(ledger, stream)
+        memory.read_documents(store, str(lineage["stream"]), batch, settings)
+        for batch in lineage["batches"]
     ]
     return memory.in_split(memory.joined(batches, settings), "validation")

@@ -156,10 +156,8 @@ def _register_folder(
 def _reference(settings: Settings, kind: ModelKind, version: str) -> dict[str, Any]:
     """A version by its name, its number and the digest of its state."""
     name = kind.registered_name(settings.tracking.registered_model)
-    found: Mapping[str, Any] = next(
-        v for v in open_tracker(settings, kind).versions() if v["version"] == version
-    )
-    return {"model": name, "version": version, "state": found.get("state")}
+    state = open_tracker(settings, kind).tags(version).get("state")
+    return {"model": name, "version": version, "state": state}
 
 
 def _card(pair: Pair, description: Mapping[str, Any]) -> str:

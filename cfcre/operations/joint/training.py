@@ -41,7 +41,7 @@ def train_spans(
         documents: All documents so far; those of the training split are learned.
         out: Directory to write.
         settings: ``spans``, ``joint``, ``compute`` and ``seed`` are used.
-        lineage: Where the documents came from.
+        lineage: Where the documents came from; ``stream`` and ``batches`` find them again.
         progress: Told after each update.
 
     Returns:
@@ -63,8 +63,7 @@ def train_spans(
     reading = Reading(documents=list(train), sources=["documents"] * len(train))
     tokenizer = load_word_pieces(resolve_encoder(settings.spans.encoder))
     prepared = _prepare(reading, types, tokenizer, settings)
-    about = {"train": reading.counts, "batches": list(dict.fromkeys(d.batch for d in documents))}
-    corpus = Corpus(types, prepared, None, reading, None, about)
+    corpus = Corpus(types, prepared, None, reading, None, {"train": reading.counts})
     state, facts = train_model(corpus, settings, progress=progress, every_epoch=False)
     # What was refused here was refused to this encoder; the documents are in the store.
     state.refused = ()

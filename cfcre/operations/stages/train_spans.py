@@ -10,6 +10,7 @@ from cfcre.operations.joint.memory import read_corpus
 from cfcre.operations.joint.training import train_spans
 from cfcre.operations.stages.common import stage
 from cfcre.operations.stages.retrying import retrying
+from cfcre.operations.states import learned_tasks
 
 __all__ = ["run"]
 
@@ -37,6 +38,7 @@ def run(*, claim: str, settings: str, corpus: str, model: str, facts: str) -> di
     with stage(NAME, claim, settings) as running:
         task = running.claim
         running.ledger.advance(task, "training")
+        learned = [known["batch"] for known in learned_tasks(running.ledger, task.stream)]
         result = train_spans(
             read_corpus(Path(corpus)),
             Path(model),
@@ -46,6 +48,8 @@ def run(*, claim: str, settings: str, corpus: str, model: str, facts: str) -> di
                 "batch": task.batch_hash,
                 "batch_name": task.batch_name,
                 "task": task.task,
+                # What the corpus was joined from, in order; no other task of the stream runs now.
+                "batches": [*learned, task.batch_hash],
                 "parent_version": task.parent_version,
                 "code_version": cfcre.__version__,
             },
