@@ -31,6 +31,7 @@ class ModelKind:
         input_example: One that the script takes.
         params: Parameters of a prediction: name to default, whole numbers.
         about: Description of the registered model.
+        card: Name of the model card among the artifacts of its run, which may make two versions.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ModelKind:
     input_example: Any
     params: tuple[tuple[str, int], ...]
     about: str
+    card: str = "model_card.md"
 
 
 _TEXTS = [{"text": "Ada Lovelace was born in London."}]
@@ -84,5 +86,6 @@ EXTRACTOR = ModelKind(
     input_example=_TEXTS,
     params=(),
     about="From text to triples: a version of the span model and one of the relation model.",
+    card="extractor_card.md",
 )
 """The two together; a version holds references to theirs and no weights."""

@@ -97,6 +97,11 @@ class CfcreExtractor(PythonModel):
         folder = Path(context.artifacts["state"])
         description = json.loads((folder / "extractor.json").read_text(encoding="utf-8"))
         calibration = folder / "calibration.json"
+        for name, digest in description["files"].items():
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+                raise MlflowException.invalid_parameter_value(
+                    f"{name} of the extractor is not the one that was registered"
+                )
         with tempfile.TemporaryDirectory(prefix="cfcre-extractor-") as temporary:
             found = {}
             for part, digest_file in _DIGEST_FILES.items():

@@ -106,7 +106,7 @@ def register_state(
         check_state(state_dir, connection.kind)
         _ensure_registered_model(connection)
         logged = _logged_model(connection, run_id, state_dir, facts)
-        connection.client.log_text(run_id, card(None), "model_card.md")
+        connection.client.log_text(run_id, card(None), connection.kind.card)
         created = connection.client.create_model_version(
             connection.model_name,
             # A server resolves the model id itself and refuses other sources; the embedded

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from cfcre.tracking.client import Tracker
 
 __all__ = ["Pair", "champions", "follow_champions"]
+
+log = logging.getLogger(__name__)
 
 _FORMAT = 1
 _MOST_TURNS = 5
@@ -54,7 +57,9 @@ def champions(settings: Settings, ledger: Ledger) -> Pair | None:
     return None if spans is None else Pair(spans, ledger.for_model(registered).champion())
 
 
-def follow_champions(settings: Settings, ledger: Ledger, *, actor: str) -> str | None:
+def follow_champions(
+    settings: Settings, ledger: Ledger, *, actor: str, run_id: str | None = None
+) -> str | None:
     """Register the version of the present champions where it is missing, and make it the champion.
 
     It may be called at any time, by any process, and again: the last call that ends has seen the
@@ -64,6 +69,7 @@ def follow_champions(settings: Settings, ledger: Ledger, *, actor: str) -> str |
         settings: Settings of the home.
         ledger: The ledger.
         actor: Who moved one of the two, for the ledger.
+        run_id: MLflow run of the task that moved it; None makes one of the extractor's own.
 
     Returns:
         The extractor's version; None before there is a span model.
@@ -80,9 +86,16 @@ def follow_champions(settings: Settings, ledger: Ledger, *, actor: str) -> str |
     for _ in range(_MOST_TURNS):
         if pair is None:
             return None
-        version = _find(tracker, pair) or _register(settings, ledger, tracker, pair)
+        version = _find(tracker, pair) or _register(settings, ledger, tracker, pair, run_id)
         reason = f"follows the champions: {pair.text}"
-        promote(view, tracker, version, reason=reason, actor=actor)
+        try:
+            promote(view, tracker, version, reason=reason, actor=actor)
+        except CfcreError as problem:
+            if type(problem) is not CfcreError:
+                raise
+            log.info("another process moved the extractor at the same time: %s", problem)
+            pair = champions(settings, ledger)
+            continue
         now = champions(settings, ledger)
         if now == pair:
             return version
@@ -101,7 +114,9 @@ def _find(tracker: Tracker, pair: Pair) -> str | None:
     return None
 
 
-def _register(settings: Settings, ledger: Ledger, tracker: Tracker, pair: Pair) -> str:
+def _register(
+    settings: Settings, ledger: Ledger, tracker: Tracker, pair: Pair, run_id: str | None
+) -> str:
     from cfcre.operations.joint.calibrating import calibrate_pair
 
     with tempfile.TemporaryDirectory(prefix="cfcre-extractor-") as temporary:
@@ -122,19 +137,27 @@ def _register(settings: Settings, ledger: Ledger, tracker: Tracker, pair: Pair) 
             digest = hashlib.sha256((folder / "calibration.json").read_bytes()).hexdigest()
             description["files"]["calibration.json"] = digest
         write_json(folder / "extractor.json", description)
-        return _register_folder(settings, tracker, pair, folder, description)
+        identity = json.dumps(description, sort_keys=True).encode("utf-8")
+        digest = hashlib.sha256(identity).hexdigest()
+        if run_id is not None:
+            return _register_folder(tracker, pair, folder, description, digest, run_id)
+        own = tracker.open_run(
+            f"extractor-{digest[:12]}",
+            params={"extraction": settings.extraction.model_dump(mode="json")},
+        )
+        version = _register_folder(tracker, pair, folder, description, digest, own)
+        tracker.close_run(own, "FINISHED")
+        return version
 
 
 def _register_folder(
-    settings: Settings, tracker: Tracker, pair: Pair, folder: Path, description: dict[str, Any]
+    tracker: Tracker,
+    pair: Pair,
+    folder: Path,
+    description: dict[str, Any],
+    digest: str,
+    run_id: str,
 ) -> str:
-    identity = json.dumps(description, sort_keys=True).encode("utf-8")
-    digest = hashlib.sha256(identity).hexdigest()
-    run_id = tracker.open_run(
-        f"extractor-{digest[:12]}",
-        tags={"cfcre.spans_version": pair.spans, "cfcre.relations_version": pair.relations or ""},
-        params={"extraction": settings.portable().get("extraction", {})},
-    )
     version = tracker.register_state(
         run_id,
         folder,
@@ -148,7 +171,6 @@ def _register_folder(
         tags={"spans_version": pair.spans, "relations_version": pair.relations},
         card=lambda limit: _card(pair, description),
     )
-    tracker.close_run(run_id, "FINISHED")
     tracker.set_alias("challenger", version)
     return version
 

@@ -95,7 +95,7 @@ def run(
         tracker.log_stage_seconds(run_id, _batch(running).seconds)
         tracker.close_run(run_id, "FINISHED")
         # Last, since the task is learned by now whatever happens to the extractor.
-        follow_champions(running.settings, running.ledger, actor=task.run_name)
+        follow_champions(running.settings, running.ledger, actor=task.run_name, run_id=run_id)
         running.facts["version"] = version
         return version
 

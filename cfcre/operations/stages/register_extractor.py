@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cfcre.operations.stages.common import stage
 from cfcre.operations.stages.retrying import retrying
+from cfcre.operations.stages.settle import RUN_ID_FACT
 
 __all__ = ["run"]
 
@@ -35,6 +36,13 @@ def run(*, claim: str, settings: str, after: str) -> str:
 
         # A run that lost its lease must not act, though acting twice would do no harm.
         running.ledger.check(running.claim)
-        version = follow_champions(running.settings, running.ledger, actor=running.claim.run_name)
+        task = running.claim
+        facts = running.ledger.batch(task.batch_hash, task.stream).facts
+        version = follow_champions(
+            running.settings,
+            running.ledger,
+            actor=task.run_name,
+            run_id=facts.get(RUN_ID_FACT),
+        )
         running.facts["version"] = version or "none yet"
         return version or ""
