@@ -49,7 +49,7 @@ _STATIC = "cear.static"
 
 
 class CEAR(Method):
-    """Memory-insensitive prototypes and focal distillation; see the module and ``Settings.cear``."""
+    """Memory-insensitive prototypes and focal distillation; see ``Settings.cear``."""
 
     name = "cear"
     rule = BLENDED

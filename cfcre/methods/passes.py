@@ -1,4 +1,4 @@
-"""Several passes over the same examples with one optimiser: a phase of a method that is no round."""
+"""Several passes over the same examples with one optimiser, for a phase that has no rounds."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def focal_distillation_loss(
     gamma: float,
     tau: float,
 ) -> Tensor:
-    """Cross entropy with the previous model's distribution over the old relations, focally weighted.
+    """Cross entropy with the previous model's distribution over the old relations, weighted.
 
     What it optimises: ``-1/B sum_i sum_{r < R'} w_ir q_ir log p_ir`` with q the previous model's
     softmax over the R' relations it knew, p the current model's over the same, and w of
