@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -14,9 +14,13 @@ __all__ = [
     "EncoderSettings",
     "GateSettings",
     "MemorySettings",
+    "MethodName",
     "MethodSettings",
     "StreamSettings",
 ]
+
+#: Methods that ``method.name`` takes; :mod:`cfcre.methods.registry` has the class of each.
+MethodName = Literal["cf-cre", "finetune"]
 
 
 class EncoderSettings(Section):
@@ -38,7 +42,7 @@ class EncoderSettings(Section):
 class MethodSettings(Section):
     """The continual-learning method; symbols as in the CF-CRE paper."""
 
-    name: str = Field("cf-cre", description="cf-cre or finetune.")
+    name: MethodName = Field("cf-cre", description=f"One of {', '.join(get_args(MethodName))}.")
     epoch1: int = Field(2, ge=1, description="Epochs of L_new (eq. 2) over D_k and augmentation.")
     epoch2: int = Field(2, ge=0, description="Rounds of replay and reconsolidation.")
     iter1: int = Field(1, ge=0, description="Passes over A_k = M + D_k with L_A in a round.")

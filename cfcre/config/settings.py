@@ -27,6 +27,7 @@ from cfcre.config.learning import (
     MethodSettings,
     StreamSettings,
 )
+from cfcre.config.methods import RpCreSettings
 from cfcre.config.section import Section
 from cfcre.config.services import (
     ServingSettings,
@@ -48,6 +49,7 @@ class Settings(Section):
     intake: IntakeSettings = IntakeSettings()
     encoder: EncoderSettings = EncoderSettings()
     method: MethodSettings = MethodSettings()
+    rp_cre: RpCreSettings = RpCreSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     memory: MemorySettings = MemorySettings()
     gate: GateSettings = GateSettings()

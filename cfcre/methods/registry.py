@@ -9,6 +9,7 @@ from cfcre.methods.finetune import Finetune
 
 __all__ = ["METHODS", "get_method"]
 
+#: Every method; :data:`cfcre.config.learning.MethodName` lists the same names.
 METHODS: dict[str, type[Method]] = {method.name: method for method in (CFCRE, Finetune)}
 
 

@@ -60,6 +60,9 @@ def start_task(
         }
     )
     state.lineage = dict(lineage)
+    if _method_before(state) != settings.method.name:
+        # Another method's tensors mean nothing to this one, and would travel along for ever.
+        state.extras = {}
     state.settings = settings.portable()
     get_method(settings.method.name).train_task(state, train, augmented, session)
     session.group.check_replicas(state.tensors())
@@ -88,7 +91,9 @@ def consolidate_task(
     """
     started = time.perf_counter()
     session = Session(settings, len(state.tasks), _CONSOLIDATE, progress)
-    get_method(settings.method.name).consolidate(state, train, session)
+    method = get_method(settings.method.name)
+    state.rule = method.rule
+    method.consolidate(state, train, session)
     if state.prototypes is None or not bool(torch.isfinite(state.prototypes).all()):
         raise StateError("consolidation gave prototypes that are not finite")
     session.group.check_replicas([*state.tensors(), state.prototypes])
@@ -118,6 +123,11 @@ def _facts(session: Session, started: float) -> dict[str, Any]:
         "steps": session.log.steps,
         "seconds": time.perf_counter() - started,
     }
+
+
+def _method_before(state: LearnerState) -> str | None:
+    before: dict[str, Any] = state.settings.get("method", {})
+    return before.get("name")
 
 
 def _same_encoder(state: LearnerState, settings: Settings) -> None:

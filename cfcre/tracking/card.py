@@ -155,7 +155,7 @@ def _limits(facts: Mapping[str, Any]) -> list[str]:
     lines = [
         "- It always names one of the relations it knows, for a sentence about something else too.",
         "- Both entities must be given; it does not find them.",
-        "- The probability is a softmax over cosines, not calibrated.",
+        "- The probability is a softmax over scores, not calibrated.",
         "- Sentences longer than the encoder reads are cut to a window that holds both entities.",
         "- Accuracies come from held-out rows of the same batches; other sources may differ.",
         "- The memory holds sentences of the training data: who can read the version reads them.",

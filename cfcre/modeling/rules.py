@@ -1,0 +1,165 @@
+"""Prediction rules: how a representation becomes one score a relation.
+
+A rule reads unit-length representations and gives a score for every relation, larger for nearer,
+and probabilities. A method names its rule; the learner state keeps the name and the tensors that it
+needs (``state.extras``), so that any state is served by the same predictor.
+
+====================  ==========================================================
+rule                  scores
+====================  ==========================================================
+``nearest-prototype``  eq. 12: cosine with the relation's prototype
+``linear``             ``W h + b``
+====================  ==========================================================
+
+A new rule is one class and one entry of :data:`RULES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from cfcre.errors import StateError
+from cfcre.modeling.prediction import probabilities
+
+__all__ = [
+    "NEAREST_PROTOTYPE",
+    "RULES",
+    "Array",
+    "Linear",
+    "NearestPrototype",
+    "PredictionRule",
+    "make_rule",
+    "rule_tensor",
+]
+
+Array = npt.NDArray[np.float32]
+
+#: The rule of eq. 12 and 13, and of every state that names none.
+NEAREST_PROTOTYPE = "nearest-prototype"
+
+
+class PredictionRule(Protocol):
+    """Scores of relations for representations; see the module."""
+
+    def scores(self, unit: Array) -> Array:
+        """Score of each relation, float32 ``[N, R]``, larger is nearer.
+
+        Args:
+            unit: Representations of unit length, float32 ``[N, d]``.
+        """
+
+    def probabilities(self, scores: Array) -> Array:
+        """Probabilities from :meth:`scores`, float32 ``[N, R]``; rows sum to one."""
+
+
+class NearestPrototype:
+    """Eq. 12: the cosine with each prototype; probabilities are the softmax of it, scaled.
+
+    Args:
+        prototypes: Unit rows, float32 ``[R, d]``.
+        scale: Factor on the cosine in the softmax (``method.similarity_scale``).
+    """
+
+    def __init__(self, prototypes: Array, scale: float) -> None:
+        self._prototypes = prototypes
+        self._scale = scale
+
+    def scores(self, unit: Array) -> Array:
+        """Cosines in [-1, 1]."""
+        return np.asarray(unit @ self._prototypes.T)
+
+    def probabilities(self, scores: Array) -> Array:
+        """``softmax(scale * cosine)``; not calibrated."""
+        return probabilities(scores, self._scale)
+
+
+class Linear:
+    """A linear classifier of unit representations: ``W h + b``, and its softmax.
+
+    Args:
+        weight: W, float32 ``[R, d]``.
+        bias: b, float32 ``[R]``.
+    """
+
+    def __init__(self, weight: Array, bias: Array) -> None:
+        self._weight = weight
+        self._bias = bias
+
+    def scores(self, unit: Array) -> Array:
+        """Logits."""
+        return np.asarray(unit @ self._weight.T + self._bias)
+
+    def probabilities(self, scores: Array) -> Array:
+        """Softmax of the logits."""
+        return probabilities(scores, 1.0)
+
+
+#: Builds a rule from prototypes ``[R, d]``, the state's extras, and the scale of cosines.
+RuleFactory = Callable[[Array, Mapping[str, Tensor], float], PredictionRule]
+
+
+def _nearest_prototype(
+    prototypes: Array, extras: Mapping[str, Tensor], scale: float
+) -> PredictionRule:
+    return NearestPrototype(prototypes, scale)
+
+
+def _linear(prototypes: Array, extras: Mapping[str, Tensor], scale: float) -> PredictionRule:
+    return Linear(
+        rule_tensor(extras, "linear.weight", prototypes.shape),
+        rule_tensor(extras, "linear.bias", prototypes.shape[:1]),
+    )
+
+
+RULES: dict[str, RuleFactory] = {
+    NEAREST_PROTOTYPE: _nearest_prototype,
+    "linear": _linear,
+}
+
+
+def make_rule(
+    name: str, prototypes: Array, extras: Mapping[str, Tensor], scale: float
+) -> PredictionRule:
+    """The prediction rule of a learner state.
+
+    Args:
+        name: ``state.rule``.
+        prototypes: Unit rows in catalogue order, float32 ``[R, d]``.
+        extras: ``state.extras``.
+        scale: ``method.similarity_scale`` of the state.
+
+    Raises:
+        StateError: There is no such rule, or a tensor that it needs is missing or misshapen.
+    """
+    if name not in RULES:
+        raise StateError(
+            f"the learner state predicts by the rule {name!r}, which this version does not know; "
+            f"it knows {', '.join(RULES)}"
+        )
+    return RULES[name](prototypes, extras, scale)
+
+
+def rule_tensor(extras: Mapping[str, Tensor], key: str, shape: tuple[int, ...]) -> Array:
+    """A tensor that a rule needs, as float32 on the CPU.
+
+    Args:
+        extras: ``state.extras``.
+        key: Its name there.
+        shape: What it must have; -1 stands for any size.
+
+    Raises:
+        StateError: It is missing or has another shape.
+    """
+    if key not in extras:
+        raise StateError(f"the learner state lacks the tensor {key!r} that its rule predicts with")
+    found = tuple(extras[key].shape)
+    if len(found) != len(shape) or any(
+        want not in (-1, have) for want, have in zip(shape, found, strict=True)
+    ):
+        raise StateError(f"the tensor {key!r} has the shape {found}; its rule needs {shape}")
+    return np.asarray(extras[key].detach().cpu().float().numpy())
