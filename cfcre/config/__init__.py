@@ -37,7 +37,7 @@ from cfcre.config.learning import (
     StreamSettings,
 )
 from cfcre.config.loading import load_settings
-from cfcre.config.methods import RpCreSettings
+from cfcre.config.methods import CearSettings, CrlSettings, RpCreSettings
 from cfcre.config.services import (
     ServingSettings,
     TriggerSettings,
@@ -48,7 +48,9 @@ from cfcre.config.spans import SPAN_PRESETS, SpanSettings, span_preset
 __all__ = [
     "SPAN_PRESETS",
     "AugmentationSettings",
+    "CearSettings",
     "ComputeSettings",
+    "CrlSettings",
     "EncoderSettings",
     "GateSettings",
     "IntakeSettings",

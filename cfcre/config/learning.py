@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 #: Methods that ``method.name`` takes; :mod:`cfcre.methods.registry` has the class of each.
-MethodName = Literal["cf-cre", "finetune"]
+MethodName = Literal["cf-cre", "finetune", "crl", "cear"]
 
 
 class EncoderSettings(Section):

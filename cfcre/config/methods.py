@@ -6,7 +6,7 @@ from pydantic import Field
 
 from cfcre.config.section import Section
 
-__all__ = ["RpCreSettings"]
+__all__ = ["CearSettings", "CrlSettings", "RpCreSettings"]
 
 
 class RpCreSettings(Section):
@@ -20,3 +20,48 @@ class RpCreSettings(Section):
     key_size: int = Field(
         64, ge=1, description="Size of a query, a key and a value in one head. Paper, BERT: 768."
     )
+
+
+class CrlSettings(Section):
+    """CRL alone; symbols as in its paper. Its MLP is that of ``method.projection_*``."""
+
+    initial_epochs: int = Field(
+        8, ge=1, description="Passes of L_cl over D_k. Public code, BERT-base: 10."
+    )
+    replay_epochs: int = Field(
+        5, ge=0, description="Passes over the memory from task 2 on. Public code, BERT-base: 10."
+    )
+    tau: float = Field(0.1, gt=0, description="Temperature τ of L_cl in both phases.")
+    distillation_tau: float = Field(
+        0.1, gt=0, description="Temperature of L_kd; public code multiplies by 10, which is 0.1."
+    )
+    distillation_weight: float = Field(1.0, ge=0, description="Weight ω of L_kd in replay.")
+
+
+class CearSettings(Section):
+    """CEAR alone; symbols as in its paper. Its MLP is that of ``method.projection_*``."""
+
+    initial_epochs: int = Field(
+        4, ge=1, description="Epochs of L_new over D_k. Public code, BERT-base: 10."
+    )
+    memory_epochs: int = Field(
+        3, ge=0, description="Passes over the augmented memory. Public code, BERT-base: 10."
+    )
+    alpha: float = Field(
+        0.5, ge=0, le=1, description="Share α of the classifier in the prediction."
+    )
+    beta: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share β of the memory's mean in a prototype; the rest is the static one.",
+    )
+    tau: float = Field(0.1, gt=0, description="Temperature τ of L_cl and of the nearest prototype.")
+    margin: float = Field(0.1, ge=0, description="Margin m of L_m, in units of cosine.")
+    mu: float = Field(0.5, ge=0, description="Weight μ of the margin loss L_m.")
+    gamma: float = Field(1.25, ge=0, description="Exponent γ of (1 - p) in focal distillation.")
+    distillation_tau: float = Field(
+        0.5, gt=0, description="Temperature of the similarities that weigh focal distillation."
+    )
+    lambda1: float = Field(1.1, ge=0, description="Weight λ1 of the classifier's distillation.")
+    lambda2: float = Field(0.5, ge=0, description="Weight λ2 of the contrast's distillation.")

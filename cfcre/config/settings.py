@@ -27,7 +27,7 @@ from cfcre.config.learning import (
     MethodSettings,
     StreamSettings,
 )
-from cfcre.config.methods import RpCreSettings
+from cfcre.config.methods import CearSettings, CrlSettings, RpCreSettings
 from cfcre.config.section import Section
 from cfcre.config.services import (
     ServingSettings,
@@ -50,6 +50,8 @@ class Settings(Section):
     encoder: EncoderSettings = EncoderSettings()
     method: MethodSettings = MethodSettings()
     rp_cre: RpCreSettings = RpCreSettings()
+    crl: CrlSettings = CrlSettings()
+    cear: CearSettings = CearSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     memory: MemorySettings = MemorySettings()
     gate: GateSettings = GateSettings()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from cfcre.errors import ConfigurationError
 from cfcre.methods.base import Method
+from cfcre.methods.cear import CEAR
 from cfcre.methods.cf_cre import CFCRE
+from cfcre.methods.crl import CRL
 from cfcre.methods.finetune import Finetune
 
 __all__ = ["METHODS", "get_method"]
 
 #: Every method; :data:`cfcre.config.learning.MethodName` lists the same names.
-METHODS: dict[str, type[Method]] = {method.name: method for method in (CFCRE, Finetune)}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (CFCRE, Finetune, CRL, CEAR)}
 
 
 def get_method(name: str) -> Method:

@@ -9,6 +9,7 @@ rule                  scores
 ====================  ==========================================================
 ``nearest-prototype``  eq. 12: cosine with the relation's prototype
 ``linear``             ``W h + b``
+``blended``            classifier's and nearest prototype's probabilities: :mod:`.blended`
 ====================  ==========================================================
 
 A new rule is one class and one entry of :data:`RULES`.
@@ -24,6 +25,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from cfcre.errors import StateError
+from cfcre.modeling.blended import BLENDED, Blended
 from cfcre.modeling.prediction import probabilities
 
 __all__ = [
@@ -116,7 +118,27 @@ def _linear(prototypes: Array, extras: Mapping[str, Tensor], scale: float) -> Pr
     )
 
 
+def _blended(prototypes: Array, extras: Mapping[str, Tensor], scale: float) -> PredictionRule:
+    relations, size = prototypes.shape
+    first = rule_tensor(extras, f"{BLENDED}.first.weight", (-1, size))
+    second = rule_tensor(extras, f"{BLENDED}.second.weight", (-1, len(first)))
+    return Blended(
+        rule_tensor(extras, f"{BLENDED}.classifier", (relations, size)),
+        (
+            first,
+            rule_tensor(extras, f"{BLENDED}.first.bias", (len(first),)),
+            second,
+            rule_tensor(extras, f"{BLENDED}.second.bias", (len(second),)),
+        ),
+        rule_tensor(extras, f"{BLENDED}.anchors", (relations, len(second))),
+        alpha=float(rule_tensor(extras, f"{BLENDED}.alpha", ())),
+        scale=scale,
+        tau=float(rule_tensor(extras, f"{BLENDED}.tau", ())),
+    )
+
+
 RULES: dict[str, RuleFactory] = {
+    BLENDED: _blended,
     NEAREST_PROTOTYPE: _nearest_prototype,
     "linear": _linear,
 }
