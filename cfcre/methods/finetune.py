@@ -31,7 +31,8 @@ class Finetune(Method):
         session: Session,
     ) -> None:
         """Phase one: L_new on D_k."""
-        learn_new_relations(state, train, augmented, session)
+        epochs = session.settings.method.epoch1
+        learn_new_relations(state, train, augmented, session, epochs=epochs)
 
     def consolidate(
         self, state: LearnerState, train: Sequence[RelationExample], session: Session

@@ -24,12 +24,21 @@ def learn_new_relations(
     train: Sequence[RelationExample],
     augmented: Sequence[RelationExample],
     session: Session,
+    *,
+    epochs: int,
 ) -> None:
-    """``epoch1`` epochs of L_new (eq. 2) on D_k ∪ augmentation.
+    """Epochs of L_new (eq. 2) on D_k ∪ augmentation.
 
     The embeddings of new relations and auxiliary classes start from the encoder: the mean
     representation of their examples. Relations known before keep theirs. The classifier is cut
     back to the real relations at the end.
+
+    Args:
+        state: Changed in place; its catalogue lists the relations of ``train``.
+        train: D_k, or whatever else is to be classified into the relations of the catalogue.
+        augmented: Examples of auxiliary classes.
+        session: Seeds, settings and log.
+        epochs: Passes over all of them.
     """
     settings = session.settings.method
     device = session.compute.device
@@ -50,7 +59,7 @@ def learn_new_relations(
 
     with seeded(*session.seed), compact_vocabulary(state.encoder, encoded) as mapped:
         optimizer = make_optimizer(state.encoder, [embeddings], settings)
-        for epoch in range(settings.epoch1):
+        for epoch in range(epochs):
             train_epoch(
                 phase="train_task",
                 encoder=state.encoder,
@@ -65,7 +74,7 @@ def learn_new_relations(
                 generator=session.generator,
                 log=session.log,
                 progress=lambda phase, done, total, epoch=epoch: session.progress(
-                    phase, epoch * total + done, settings.epoch1 * total
+                    phase, epoch * total + done, epochs * total
                 ),
             )
     state.relation_embeddings = embeddings.detach().cpu()[: len(state.catalogue)].clone()
