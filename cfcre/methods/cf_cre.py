@@ -78,8 +78,7 @@ class CFCRE(Method):
         session: Session,
     ) -> None:
         """Phase one: L_new on D_k and the auxiliary classes."""
-        epochs = session.settings.method.epoch1
-        learn_new_relations(state, train, augmented, session, epochs=epochs)
+        learn_new_relations(state, train, augmented, session)
 
     def consolidate(
         self, state: LearnerState, train: Sequence[RelationExample], session: Session

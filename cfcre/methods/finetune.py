@@ -31,8 +31,7 @@ class Finetune(Method):
         session: Session,
     ) -> None:
         """Phase one: L_new on D_k."""
-        epochs = session.settings.method.epoch1
-        learn_new_relations(state, train, augmented, session, epochs=epochs)
+        learn_new_relations(state, train, augmented, session)
 
     def consolidate(
         self, state: LearnerState, train: Sequence[RelationExample], session: Session

@@ -25,22 +25,16 @@ def learn_new_relations(
     augmented: Sequence[RelationExample],
     session: Session,
     *,
-    epochs: int,
+    epochs: int | None = None,
 ) -> None:
-    """Epochs of L_new (eq. 2) on D_k ∪ augmentation.
+    """``epochs`` epochs, by default ``epoch1``, of L_new (eq. 2) on D_k ∪ augmentation.
 
     The embeddings of new relations and auxiliary classes start from the encoder: the mean
     representation of their examples. Relations known before keep theirs. The classifier is cut
     back to the real relations at the end.
-
-    Args:
-        state: Changed in place; its catalogue lists the relations of ``train``.
-        train: D_k, or whatever else is to be classified into the relations of the catalogue.
-        augmented: Examples of auxiliary classes.
-        session: Seeds, settings and log.
-        epochs: Passes over all of them.
     """
     settings = session.settings.method
+    epochs = settings.epoch1 if epochs is None else epochs
     device = session.compute.device
     state.encoder.to(device)
     known = len(state.relation_embeddings)
