@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cfcre.config.section import Section
 
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 #: Methods that ``method.name`` takes; :mod:`cfcre.methods.registry` has the class of each.
-MethodName = Literal["cf-cre", "finetune", "crl", "cear"]
+MethodName = Literal["cf-cre", "emar", "emar-aca", "rp-cre", "crl", "cear", "finetune", "joint"]
 
 
 class EncoderSettings(Section):
@@ -71,6 +71,16 @@ class MethodSettings(Section):
     )
     projection_hidden: int = Field(384, ge=1, description="Hidden size of the MLP in eq. 4.")
     projection_size: int = Field(128, ge=1, description="Output size of the MLP in eq. 4.")
+
+    @model_validator(mode="after")
+    def _a_loss_is_left(self) -> Self:
+        for names, passes in ((("lambda1", "lambda2"), "iter1"), (("gamma1", "gamma2"), "iter2")):
+            if not any(getattr(self, name) for name in names):
+                raise ValueError(
+                    f"{' and '.join(names)} are both 0, so nothing is left to minimise; to leave "
+                    f"the phase out, set {passes} to 0"
+                )
+        return self
 
 
 class AugmentationSettings(Section):

@@ -77,6 +77,8 @@ class Method(ABC):
     name: str
     #: Whether examples are kept for later tasks.
     uses_memory: bool = True
+    #: Whether every example is kept, whatever ``memory.size`` says: for upper bounds.
+    keeps_everything: bool = False
     #: Rule of prediction of the states it leaves, see :mod:`cfcre.modeling.rules`.
     rule: str = NEAREST_PROTOTYPE
 

@@ -7,12 +7,18 @@ from cfcre.methods.base import Method
 from cfcre.methods.cear import CEAR
 from cfcre.methods.cf_cre import CFCRE
 from cfcre.methods.crl import CRL
+from cfcre.methods.emar import EMAR
+from cfcre.methods.emar_aca import EMARACA
 from cfcre.methods.finetune import Finetune
+from cfcre.methods.joint import Joint
+from cfcre.methods.rp_cre import RPCRE
 
 __all__ = ["METHODS", "get_method"]
 
 #: Every method; :data:`cfcre.config.learning.MethodName` lists the same names.
-METHODS: dict[str, type[Method]] = {method.name: method for method in (CFCRE, Finetune, CRL, CEAR)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (CFCRE, EMAR, EMARACA, RPCRE, CRL, CEAR, Finetune, Joint)
+}
 
 
 def get_method(name: str) -> Method:

@@ -76,8 +76,10 @@ def remember_task(
     """Choose the memory of the task's relations; known ones over old memory and new examples."""
     started = time.perf_counter()
     session = Session(settings, len(state.tasks), _SELECT, progress)
-    if get_method(settings.method.name).uses_memory:
-        update_memory(state, train, session)
+    method = get_method(settings.method.name)
+    if method.uses_memory:
+        size = None if method.keeps_everything else settings.memory.size
+        update_memory(state, train, session, size=size)
     return {**_facts(session, started), "memory": len(state.memory)}
 
 

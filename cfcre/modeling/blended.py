@@ -25,8 +25,8 @@ def layer_length(representations: Tensor) -> Tensor:
     Rules read directions alone, while an MLP with biases reads lengths too. At unit length a
     coordinate would be so small that the biases drown it after a few steps.
     """
-    size: int = representations.shape[-1]
-    return functional.normalize(representations, dim=-1) * size**0.5
+    length = float(representations.shape[-1]) ** 0.5
+    return functional.normalize(representations, dim=-1) * length
 
 
 class Blended:

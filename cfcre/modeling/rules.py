@@ -9,6 +9,7 @@ rule                  scores
 ====================  ==========================================================
 ``nearest-prototype``  eq. 12: cosine with the relation's prototype
 ``linear``             ``W h + b``
+``attention-memory``   cosine of RP-CRE's refined representation with the relation embedding
 ``blended``            classifier's and nearest prototype's probabilities: :mod:`.blended`
 ====================  ==========================================================
 
@@ -22,16 +23,20 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from cfcre.errors import StateError
+from cfcre.modeling.attention_memory import AttentionMemory
 from cfcre.modeling.blended import BLENDED, Blended
+from cfcre.modeling.losses import cosine_similarity
 from cfcre.modeling.prediction import probabilities
 
 __all__ = [
     "NEAREST_PROTOTYPE",
     "RULES",
     "Array",
+    "AttentionOverPrototypes",
     "Linear",
     "NearestPrototype",
     "PredictionRule",
@@ -43,6 +48,9 @@ Array = npt.NDArray[np.float32]
 
 #: The rule of eq. 12 and 13, and of every state that names none.
 NEAREST_PROTOTYPE = "nearest-prototype"
+
+#: Rows that attend to the prototypes at once.
+_ROWS = 4096
 
 
 class PredictionRule(Protocol):
@@ -101,6 +109,43 @@ class Linear:
         return probabilities(scores, 1.0)
 
 
+class AttentionOverPrototypes:
+    """RP-CRE: the refined representation's cosine with each relation embedding.
+
+    Args:
+        memory: Trained attention.
+        prototypes: What it attends to, float32 ``[R, d]``.
+        relation_embeddings: The classifier's rows, float32 ``[R, d]``.
+        scale: Factor on the cosine in the softmax (``method.similarity_scale``).
+    """
+
+    def __init__(
+        self,
+        memory: AttentionMemory,
+        prototypes: Array,
+        relation_embeddings: Array,
+        scale: float,
+    ) -> None:
+        self._memory = memory.eval()
+        self._prototypes = torch.from_numpy(prototypes)
+        self._relation_embeddings = torch.from_numpy(relation_embeddings)
+        self._scale = scale
+
+    def scores(self, unit: Array) -> Array:
+        """Cosines in [-1, 1]."""
+        with torch.inference_mode():
+            # In parts: each row has weights over all prototypes in every head.
+            parts = [
+                cosine_similarity(self._memory(rows, self._prototypes), self._relation_embeddings)
+                for rows in torch.from_numpy(np.asarray(unit, dtype=np.float32)).split(_ROWS)
+            ]
+            return np.asarray(torch.cat(parts).numpy())
+
+    def probabilities(self, scores: Array) -> Array:
+        """``softmax(scale * cosine)``; not calibrated."""
+        return probabilities(scores, self._scale)
+
+
 #: Builds a rule from prototypes ``[R, d]``, the state's extras, and the scale of cosines.
 RuleFactory = Callable[[Array, Mapping[str, Tensor], float], PredictionRule]
 
@@ -116,6 +161,23 @@ def _linear(prototypes: Array, extras: Mapping[str, Tensor], scale: float) -> Pr
         rule_tensor(extras, "linear.weight", prototypes.shape),
         rule_tensor(extras, "linear.bias", prototypes.shape[:1]),
     )
+
+
+def _attention(prototypes: Array, extras: Mapping[str, Tensor], scale: float) -> PredictionRule:
+    relations = rule_tensor(extras, "attention.relations", prototypes.shape)
+    size = prototypes.shape[1]
+    rule_tensor(extras, "attention.query", (-1, -1, size))
+    prefix = "attention."
+    tensors = {k.removeprefix(prefix): v.float() for k, v in extras.items() if k.startswith(prefix)}
+    del tensors["relations"]
+    try:
+        memory = AttentionMemory.from_tensors(tensors)
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())
+        raise StateError(
+            f"the learner state's attention does not fit together: {problem}"
+        ) from None
+    return AttentionOverPrototypes(memory, prototypes, relations, scale)
 
 
 def _blended(prototypes: Array, extras: Mapping[str, Tensor], scale: float) -> PredictionRule:
@@ -138,9 +200,10 @@ def _blended(prototypes: Array, extras: Mapping[str, Tensor], scale: float) -> P
 
 
 RULES: dict[str, RuleFactory] = {
-    BLENDED: _blended,
     NEAREST_PROTOTYPE: _nearest_prototype,
     "linear": _linear,
+    "attention-memory": _attention,
+    BLENDED: _blended,
 }
 
 
