@@ -111,8 +111,8 @@ def _page(results: Results, texts: dict[str, str], folder: Path, about: Protocol
             "mean over earlier tasks of best accuracy so far - accuracy now. Similar relations: "
             f"those whose prototype has a cosine above {SIMILAR} with another relation's, after "
             "the last task, by the method's own prototypes, and by those of the default, which "
-            "gives every method the same rows; their number is given order by order. Differences are "
-            f"`{about.default}` minus the other method after the last task, in points, with "
+            "gives every method the same rows; their number is given order by order. Differences "
+            f"are `{about.default}` minus the other method after the last task, in points, with "
             "Student's 95 % interval over the orders.\n"
         )
         yield texts["table1.md"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,13 +18,16 @@ from cfcre.benchmarking.orders import order_seed
 from cfcre.benchmarking.plan import PlannedRun
 from cfcre.benchmarking.report import Protocol, write_figures, write_tables
 from cfcre.benchmarking.scoring import micro_accuracy
-from cfcre.benchmarking.study import RunResult, Study
+from cfcre.benchmarking.study import Observer, RunResult, Study
 from cfcre.cli.output import printable
 from cfcre.config import Settings
 from cfcre.errors import ConfigurationError
 from cfcre.methods.registry import METHODS
 
-__all__ = ["Lines", "run", "selection"]
+if TYPE_CHECKING:
+    from cfcre.operations.benchmark_tracking import BenchmarkTracking
+
+__all__ = ["Both", "Lines", "run", "selection"]
 
 _CONNECTIONS = {"--store", "--endpoint-url", "--tracking-uri", "--ledger", "--home", "--config"}
 _URLS = ("store.", "ledger.", "tracking.")
@@ -95,15 +100,65 @@ def run(
             loaded, streams, selection, best, settings.seed, len(planned), _without_urls(command)
         )
         lines = Lines(len(planned), len(streams[0].tasks))
-        results: list[RunResult] = []
-        for result in study.run(planned, lines):
-            results.append(result)
-            if not result.before:
-                # An interrupted benchmark leaves the tables of what it has finished.
-                write_tables(results, out, about)
-        figures = write_figures(results, out, best)
-        for path in [*write_tables(results, out, about), *figures]:
-            click.echo(str(path))
+        with _tracking(mlflow, settings, out, about) as tracking:
+            results: list[RunResult] = []
+            for result in study.run(planned, Both(lines, tracking) if tracking else lines):
+                results.append(result)
+                if not result.before:
+                    # An interrupted benchmark leaves the tables of what it has finished.
+                    write_tables(results, out, about)
+            figures = write_figures(results, out, best)
+            files = [*write_tables(results, out, about), *figures]
+            for path in files:
+                click.echo(str(path))
+            if tracking:
+                tracking.finish(files)
+
+
+@contextmanager
+def _tracking(
+    wanted: bool, settings: Settings, out: Path, about: Protocol
+) -> Iterator[BenchmarkTracking | None]:
+    """The log in MLflow; None where it is not wanted or not installed."""
+    from cfcre.operations.benchmark_tracking import BenchmarkTracking, mlflow_installed
+
+    if not wanted:
+        yield None
+        return
+    if not mlflow_installed():
+        click.echo("MLflow is not installed: nothing is logged there")
+        yield None
+        return
+    chosen = {key: value for key, value in asdict(about.selection).items() if value is not None}
+    params = {"dataset": about.dataset.name, "seed": about.seed, "default": about.default, **chosen}
+    tracking = BenchmarkTracking(settings, out, about.dataset.name, params)
+    try:
+        yield tracking
+    except BaseException as error:
+        tracking.fail("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+
+
+class Both:
+    """Tells two observers."""
+
+    def __init__(self, first: Observer, second: Observer) -> None:
+        self._observers = (first, second)
+
+    def run_started(self, run: PlannedRun, key: str, settings: Settings) -> None:
+        """A run begins."""
+        for observer in self._observers:
+            observer.run_started(run, key, settings)
+
+    def task_done(self, run: PlannedRun, key: str, record: Mapping[str, Any]) -> None:
+        """A task is done."""
+        for observer in self._observers:
+            observer.task_done(run, key, record)
+
+    def run_done(self, result: RunResult) -> None:
+        """A run is done."""
+        for observer in self._observers:
+            observer.run_done(result)
 
 
 def _without_urls(command: Sequence[str]) -> list[str]:

@@ -52,7 +52,9 @@ class RelationEncoder(nn.Module):
         Returns:
             float32 ``[B, d]``, whatever precision the transformer ran in.
         """
-        states = self.transformer(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        states = self.transformer(
+            input_ids=ids, attention_mask=self._attention_mask(mask)
+        ).last_hidden_state
         rows = torch.arange(len(ids), device=ids.device)
         pair = torch.cat([states[rows, head], states[rows, tail]], dim=-1)
         # The head of the network and all losses stay in float32: cosines between near prototypes
@@ -60,6 +62,18 @@ class RelationEncoder(nn.Module):
         with torch.autocast(ids.device.type, enabled=False):
             result: Tensor = self.norm(self.output(self.dropout(pair.float())))
         return result
+
+    def _attention_mask(self, mask: Tensor) -> Tensor:
+        """The mask as the transformer's attention takes it.
+
+        With scaled-dot-product attention transformers would ask whether anything is masked, and a
+        GPU would have to finish all its work to answer, in every step. A mask that has its final
+        shape is taken as it is.
+        """
+        config: Any = self.transformer.config
+        if config._attn_implementation == "sdpa":
+            return mask.bool()[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
+        return mask.long()
 
     # Methods, not a property: nn.Module would register an assigned module instead of calling a
     # property's setter.
