@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cfcre.benchmarking.dataset import Dataset, Selection, Stream
 from cfcre.benchmarking.drawing import accuracy_curves, sweep_figure, sweep_points
@@ -181,7 +182,7 @@ def _sweeps(results: Results) -> Iterator[str]:
 def _machines(results: Results) -> Iterator[str]:
     yield "## Machine and versions\n"
     # A peak is measured once a process: machines are told apart by what does not vary.
-    found = {}
+    found: dict[str, tuple[dict[str, Any], list[dict[str, float]]]] = {}
     for result in results:
         facts = dict(result.machine)
         peaks = facts.pop("matmul_peak_flops")

@@ -223,7 +223,7 @@ class TestOwnRows:
     def test_two_labels_for_one_sentence(self, tmp_path, relation_rows):
         (row,) = relation_rows(["owns"], 1)
         write_examples(tmp_path / "x.jsonl", [row, type(row)(row.text, row.head, row.tail, "b")])
-        with pytest.raises(DataError, match="line 2.*'owns' before.*'b' here"):
+        with pytest.raises(DataError, match=r"line 2.*'owns' before.*'b' here"):
             OwnRows(tmp_path)
 
     def test_names_that_lead_nowhere(self, tmp_path):

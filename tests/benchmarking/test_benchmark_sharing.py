@@ -64,7 +64,7 @@ def test_a_copied_learner_is_a_fresh_one(tiny_settings):
 
 
 class Reads(TorchDispatchMode):
-    """Counts what would make a GPU finish its work first: reading a value, sizes that depend on it."""
+    """Counts what makes a GPU finish its work first: reading a value, sizes that depend on one."""
 
     names = ("_local_scalar_dense", "nonzero", "masked_select", "item")
 
