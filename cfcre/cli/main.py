@@ -17,6 +17,7 @@ import click
 
 from cfcre import __version__
 from cfcre.cli import (
+    benchmark,
     config,
     demo,
     migrate,
@@ -67,6 +68,7 @@ for command in (
     spans.spans,
     pipeline.pipeline,
     migrate.migrate,
+    benchmark.benchmark,
     config.config,
     ui.ui,
     demo.demo,

@@ -54,7 +54,9 @@ class RelationEncoder(nn.Module):
         Returns:
             float32 ``[B, d]``, whatever precision the transformer ran in.
         """
-        states = self.transformer(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        states = self.transformer(
+            input_ids=ids, attention_mask=self._attention_mask(mask)
+        ).last_hidden_state
         return self._represent(states, head, tail)
 
     def with_anchor(
@@ -74,7 +76,7 @@ class RelationEncoder(nn.Module):
             float32 ``[B, d + 4 d]``.
         """
         found = self.transformer(
-            input_ids=ids, attention_mask=mask.long(), output_hidden_states=True
+            input_ids=ids, attention_mask=self._attention_mask(mask), output_hidden_states=True
         )
         config: Any = self.transformer.config
         ends = (
@@ -129,6 +131,18 @@ class RelationEncoder(nn.Module):
             for layer in list(self.layers)[self._frozen :]:
                 layer.train()
         return self
+
+    def _attention_mask(self, mask: Tensor) -> Tensor:
+        """The mask as the transformer's attention takes it.
+
+        With scaled-dot-product attention transformers would ask whether anything is masked, and a
+        GPU would have to finish all its work to answer, in every step. A mask that has its final
+        shape is taken as it is.
+        """
+        config: Any = self.transformer.config
+        if config._attn_implementation == "sdpa":
+            return mask.bool()[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
+        return mask.long()
 
     # Methods, not a property: nn.Module would register an assigned module instead of calling a
     # property's setter.
