@@ -158,5 +158,5 @@ def test_run_task_takes_the_method_by_its_name(name, tiny_encoder, relation_rows
     assert "accuracy by task" in capsys.readouterr().out
     state = LearnerState.load(tmp_path / "out" / "state")
     assert state.settings["method"]["name"] == name
-    assert Settings.model_fields.keys() >= {"rp_cre"} <= state.settings.keys()
+    assert Settings.model_fields.keys() >= {"rp_cre", "crl", "cear"} <= state.settings.keys()
     assert len(Predictor(state).predict(relation_rows(["owns"], 2))) == 2
