@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cfcre.benchmarking.dataset import HeldOut, Rows
-from cfcre.benchmarking.reading import find_file, read_json_file, token_row
+from cfcre.benchmarking.reading import Overlap, find_file, read_json_file, token_row
 from cfcre.benchmarking.relation_lists import FEWREL_RELATIONS
 from cfcre.data.schema import RelationExample
 from cfcre.errors import ConfigurationError, DataError
@@ -49,18 +49,26 @@ class FewRel:
         self._folder = folder
         self.files: dict[str, str] = {}
         self._splits: dict[str, ByRelation] = {}
+        self._overlapping: dict[str, int] = {}
         train = self._split("train")
         self.relations: tuple[str, ...] = (
             FEWREL_RELATIONS if set(train) == set(FEWREL_RELATIONS) else tuple(sorted(train))
         )
-        self.notes: Sequence[str] = (
-            ()
-            if self.relations == FEWREL_RELATIONS
-            else (
-                f"{len(train)} relations that are not FewRel's 80: the task orders are not those "
-                "of the literature.",
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is not as in the literature."""
+        found = [
+            f"{name}: {n} rows whose head and tail overlap are left out."
+            for name, n in self._overlapping.items()
+            if n
+        ]
+        if self.relations != FEWREL_RELATIONS:
+            found.append(
+                f"{len(self.relations)} relations that are not FewRel's 80: the task orders are "
+                "not those of the literature."
             )
-        )
+        return found
 
     def rows(self, order: int, held_out: HeldOut) -> Rows:
         """Training rows and the rows of ``val.json`` or ``test.json``; the same for each order.
@@ -88,21 +96,28 @@ class FewRel:
                     f"holds FewRel's {split} rows; put it there{other}"
                 )
             data, self.files[path.name] = read_json_file(path)
-            self._splits[split] = _rows(data, path.name)
+            self._splits[split], self._overlapping[path.name] = _rows(data, path.name)
         return self._splits[split]
 
 
-def _rows(data: Any, name: str) -> ByRelation:
+def _rows(data: Any, name: str) -> tuple[ByRelation, int]:
+    """Rows by relation, and how many had to be left out."""
     if not isinstance(data, Mapping) or not data:
         raise DataError(f"{name} is not FewRel: it must be an object from relation to rows")
     result: ByRelation = {}
+    left_out = 0
     for relation, rows in data.items():
         if not isinstance(rows, list) or not relation:
             raise DataError(f"{name} is not FewRel: relation {relation!r} has no list of rows")
-        result[relation] = [
-            _example(row, relation, f"{name}: {relation} row {i}") for i, row in enumerate(rows)
-        ]
-    return result
+        result[relation] = []
+        for number, row in enumerate(rows):
+            try:
+                example = _example(row, relation, f"{name}: {relation} row {number}")
+            except Overlap:
+                left_out += 1
+                continue
+            result[relation].append(example)
+    return result, left_out
 
 
 def _example(row: Any, relation: str, where: str) -> RelationExample:

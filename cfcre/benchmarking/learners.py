@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from pathlib import Path
 
@@ -18,14 +17,11 @@ _FILES = ("config.json", "tokenizer.json", "vocab.txt", "*.safetensors")
 
 
 class Learners:
-    """Makes learner states whose tokenizer remembers what it has read.
-
-    One template a setting of encoder, method and seed is kept; the last one only, since runs of one
-    setting follow each other in groups. Templates of one encoder share its tokenizer.
-    """
+    """Makes learner states whose tokenizer remembers what it has read."""
 
     def __init__(self) -> None:
         self._tokenizers: dict[str, CachingTokenizer] = {}
+        # One encoder at a time: a benchmark has one, and a large one is half a gigabyte.
         self._template: tuple[str, LearnerState] | None = None
         self._digests: dict[str, str] = {}
 
@@ -35,14 +31,12 @@ class Learners:
         Raises:
             ConfigurationError: The encoder can not be found or loaded.
         """
-        key = settings.model_dump_json(include={"encoder", "method", "seed"})
+        key = settings.encoder.model_dump_json()
         if self._template is None or self._template[0] != key:
-            state = LearnerState.fresh(settings)
-            state.tokenizer = self.tokenizer(settings)
-            self._template = (key, state)
-        template = self._template[1]
-        shared = template.tokenizer
-        return copy.deepcopy(template, {id(shared): shared})
+            template = LearnerState.fresh(settings)
+            template.tokenizer = self.tokenizer(settings)
+            self._template = (key, template)
+        return LearnerState.fresh(settings, like=self._template[1])
 
     def load(self, folder: Path, settings: Settings) -> LearnerState:
         """A learner from a directory, with the tokenizer of all the others.

@@ -28,12 +28,16 @@ from cfcre.benchmarking.running import discard, run_stream
 from cfcre.config import Settings
 from cfcre.errors import ConfigurationError
 from cfcre.evaluation.run_store import RunStore
+from cfcre.methods.registry import METHODS
 from cfcre.modeling.compute import Compute
 
 __all__ = ["Observer", "RunResult", "Silent", "Study"]
 
-#: Sections of the settings that decide what is learned.
-_LEARNING = ("encoder", "method", "augmentation", "memory")
+#: Sections of the settings that decide nothing about what is learned and scored here.
+_ASIDE = frozenset(
+    "home seed store ledger tracking intake gate spans extraction compute stream pipeline trigger "
+    "kubeflow serving trainjob".split()
+)
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ class Study:
     def _one(self, planned: PlannedRun, observer: Observer) -> RunResult:
         settings = self.settings(planned)
         stream = self.stream(planned.order)
-        learning = settings.model_dump(mode="json", include=set(_LEARNING))
+        learning = _learning(settings, planned.variant.method)
         decides = self._decides(stream, settings, learning)
         code = method_digest(planned.variant.method)
         name = f"{planned.variant.method}-order-{planned.order}"
@@ -205,7 +209,7 @@ class Study:
     ) -> dict[str, Any]:
         compute = Compute.from_settings(settings.compute)
         encoder = {k: v for k, v in learning["encoder"].items() if k != "name"}
-        changed = _changed({**learning, "encoder": encoder})
+        changed = _changed({**learning, "encoder": encoder}, type(settings)())
         return {
             "dataset": stream.dataset,
             "rows": stream.digest,
@@ -245,14 +249,23 @@ def _result(
     )
 
 
-def _changed(learning: Mapping[str, Any]) -> dict[str, Any]:
+def _learning(settings: Settings, method: str) -> dict[str, Any]:
+    """Sections of the settings that decide what a method learns.
+
+    Methods have sections of their own, named as they are; those of other methods do not count.
+    """
+    others = {name.replace("-", "_") for name in METHODS if name != method}
+    return settings.model_dump(mode="json", exclude=set(_ASIDE | others))
+
+
+def _changed(learning: Mapping[str, Any], defaults: Settings) -> dict[str, Any]:
     """Settings that are not the defaults, by dotted name."""
-    defaults = Settings.model_construct().model_dump(mode="json", include=set(_LEARNING))
+    usual = defaults.model_dump(mode="json", include=set(learning))
     return {
         f"{section}.{key}": value
         for section, values in learning.items()
         for key, value in values.items()
-        if key not in defaults[section] or defaults[section][key] != value
+        if usual[section].get(key) != value
     }
 
 

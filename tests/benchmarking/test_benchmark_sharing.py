@@ -56,9 +56,16 @@ def test_a_copied_learner_is_a_fresh_one(tiny_settings):
     with torch.no_grad():
         for tensor in first.tensors():
             tensor.add_(1)
-    alone = LearnerState.fresh(tiny_settings)
-    second = learners.fresh(tiny_settings)
-    assert all(map(torch.equal, second.tensors(), alone.tensors()))
+    # Another method's settings and another seed share the encoder's weights and nothing else.
+    other = load_settings(
+        home=tiny_settings.home,
+        base=tiny_settings.portable(),
+        overrides={"method.projection_size": 24, "seed": 5},
+        environ={},
+    )
+    for settings in (tiny_settings, other):
+        alone, second = LearnerState.fresh(settings), learners.fresh(settings)
+        assert all(map(torch.equal, second.tensors(), alone.tensors()))
     assert second.tokenizer is first.tokenizer
     assert second.catalogue == [] and second.catalogue is not first.catalogue
 
