@@ -29,9 +29,7 @@ def test_the_classifier_is_scikit_learns(
     data: tuple[torch.Tensor, torch.Tensor], shrinkage: float
 ) -> None:
     features, labels = data
-    weight, bias = (
-        SecondOrder.empty(SIZE).add(features, labels, RELATIONS).classifier(shrinkage)
-    )
+    weight, bias = SecondOrder.empty(SIZE).add(features, labels, RELATIONS).classifier(shrinkage)
     oracle = LinearDiscriminantAnalysis(
         solver="lsqr", shrinkage=shrinkage, priors=np.full(RELATIONS, 1 / RELATIONS)
     ).fit(features.double().numpy(), labels.numpy())
