@@ -57,7 +57,7 @@ def extract(
                     torch.from_numpy(part).to(compute.device)
                     for part in (batch.ids, batch.mask, batch.head, batch.tail)
                 ]
-                h = encoder.with_anchor(*inputs, anchor) if anchor else encoder(*inputs)
+                h = encoder.with_anchor(*inputs, layer=anchor) if anchor else encoder(*inputs)
                 result[index] = h.cpu().numpy()
     finally:
         encoder.train(training)

@@ -26,7 +26,8 @@ def layer_length(representations: Tensor) -> Tensor:
     coordinate would be so small that the biases drown it after a few steps.
     """
     length = float(representations.shape[-1]) ** 0.5
-    return functional.normalize(representations, dim=-1) * length
+    result: Tensor = functional.normalize(representations, dim=-1) * length
+    return result
 
 
 class Blended:

@@ -60,7 +60,7 @@ class RelationEncoder(nn.Module):
         return self._represent(states, head, tail)
 
     def with_anchor(
-        self, ids: Tensor, mask: Tensor, head: Tensor, tail: Tensor, layer: int
+        self, ids: Tensor, mask: Tensor, head: Tensor, tail: Tensor, *, layer: int
     ) -> Tensor:
         """Representations, and behind them the features of a lower layer, in one pass.
 
