@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,11 @@ def describe_machine(compute: Compute) -> dict[str, Any]:
     return facts
 
 
+@cache
 def matmul_peak(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations a second of a large square matrix product; the best of many.
 
-    A product of two n × n matrices counts 2 n³ operations.
+    A product of two n × n matrices counts 2 n³ operations. Measured once a process.
     """
     side = _SIDE.get(device.type, 2048)
     generator = torch.Generator().manual_seed(0)
