@@ -1,7 +1,7 @@
 """Every setting, its default, its bounds and what it changes; the only place for defaults.
 
 One file a subject: :mod:`~cfcre.config.connections`, :mod:`~cfcre.config.learning`,
-:mod:`~cfcre.config.cluster`, :mod:`~cfcre.config.services`,
+:mod:`~cfcre.config.methods`, :mod:`~cfcre.config.cluster`, :mod:`~cfcre.config.services`,
 :mod:`~cfcre.config.spans`.
 
 Precedence, lowest to highest: the defaults below, ``<home>/config.yaml`` (or ``--config FILE``),
@@ -32,10 +32,12 @@ from cfcre.config.learning import (
     EncoderSettings,
     GateSettings,
     MemorySettings,
+    MethodName,
     MethodSettings,
     StreamSettings,
 )
 from cfcre.config.loading import load_settings
+from cfcre.config.methods import CearSettings, CrlSettings, RpCreSettings
 from cfcre.config.services import (
     ServingSettings,
     TriggerSettings,
@@ -46,15 +48,19 @@ from cfcre.config.spans import SPAN_PRESETS, SpanSettings, span_preset
 __all__ = [
     "SPAN_PRESETS",
     "AugmentationSettings",
+    "CearSettings",
     "ComputeSettings",
+    "CrlSettings",
     "EncoderSettings",
     "GateSettings",
     "IntakeSettings",
     "KubeflowSettings",
     "LedgerSettings",
     "MemorySettings",
+    "MethodName",
     "MethodSettings",
     "PipelineSettings",
+    "RpCreSettings",
     "ServingSettings",
     "Settings",
     "SpanSettings",

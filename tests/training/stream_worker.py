@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-METHODS = ("cf-cre", "finetune")
+METHODS = ("cf-cre", "rp-cre", "crl", "cear", "finetune")
 
 
 def main(folder: Path) -> None:
