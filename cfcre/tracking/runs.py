@@ -28,10 +28,12 @@ __all__ = [
     "close_run",
     "evaluation_metrics",
     "finite_json",
+    "log_document",
     "log_evaluation",
     "log_files",
     "log_losses",
     "log_metrics",
+    "log_numbers",
     "log_params",
     "log_stage_seconds",
     "open_run",
@@ -227,6 +229,29 @@ def log_evaluation(connection: Connection, run_id: str, evaluation: Mapping[str,
         client.log_dict(run_id, finite_json(table), _MATRIX_FILE)
         entry = {"path": _MATRIX_FILE, "type": "table"}
         client.set_tag(run_id, _TABLES_TAG, json.dumps([entry]))
+
+
+def log_numbers(
+    connection: Connection, run_id: str, numbers: Mapping[str, float], step: int = 0
+) -> None:
+    """Log metrics by their names.
+
+    Raises:
+        TrackingUnavailable: MLflow did not answer.
+    """
+    _log_points(connection, run_id, [(name, v, step, None) for name, v in numbers.items()])
+
+
+def log_document(
+    connection: Connection, run_id: str, document: Mapping[str, Any], file: str
+) -> None:
+    """Log a JSON document as an artifact; values that are not finite become null.
+
+    Raises:
+        TrackingUnavailable: MLflow did not answer.
+    """
+    with tracking_errors(f"log {file}", connection.uri):
+        connection.client.log_dict(run_id, finite_json(document), file)
 
 
 def log_stage_seconds(connection: Connection, run_id: str, seconds: Mapping[str, float]) -> None:
