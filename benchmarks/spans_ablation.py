@@ -7,8 +7,8 @@
 Documents are read and tokenised once for all variants that read them the same way. Each finished
 run is kept in DIR/runs and not repeated. ``ablation.md`` and ``ablation.csv`` are written after
 every run, so an unfinished study can be read. ``--variant`` adds one, for example another encoder:
-``--variant "encoder SpanBERT: spans.encoder=FOLDER"``. ``--set`` changes all of them; what a variant
-changes holds against it.
+``--variant "encoder SpanBERT: spans.encoder=FOLDER"``. ``--set`` changes all of them; what a
+variant changes holds against it.
 
 Every run also scores its model at other relation thresholds, which costs no training: the file
 ``thresholds.md`` has the relation F1 of each.

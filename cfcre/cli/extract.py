@@ -199,6 +199,9 @@ def _chunks(
 def _json_line(id: str, found: Extraction) -> str:
     data = {"id": id, **found.to_json()} if id else found.to_json()
     text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+    # Many readers take these for the end of a line.
+    for separator in "\x85\u2028\u2029":
+        text = text.replace(separator, f"\\u{ord(separator):04x}")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

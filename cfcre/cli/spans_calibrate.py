@@ -10,7 +10,10 @@ import click
 from cfcre.cli.output import number, printable, table
 from cfcre.cli.spans_runs import say_refused
 from cfcre.extraction.calibration import calibrate
-from cfcre.extraction.registered import load_folders
+from cfcre.extraction.registered import symmetric_relations
+from cfcre.methods.predictor import Predictor
+from cfcre.methods.state import LearnerState
+from cfcre.spans.model import SpanModel
 from cfcre.spans.reading import read_documents
 
 if TYPE_CHECKING:
@@ -24,16 +27,16 @@ def run(
     model: Path, relations: Path, data: Path, out: Path, settings: Settings, on_error: OnError
 ) -> None:
     """Calibrate and write the file."""
-    joined = load_folders(model, relations, None, settings.extraction, settings.compute)
-    assert joined.relations is not None
+    span_model = SpanModel.load(model, settings.compute)
+    state = LearnerState.load(relations)
     reading = read_documents(data, None, settings.intake, on_error=on_error)
     say_refused(data.name, reading.refused)
     found = calibrate(
-        joined.spans,
-        joined.relations,
+        span_model,
+        Predictor(state, settings.compute),
         reading.documents,
         settings=settings.extraction,
-        symmetric=joined.symmetric,
+        symmetric=symmetric_relations(state),
     )
     found.write(out)
     rows = [[name, number(found.threshold_of(name))] for name in found.relations]

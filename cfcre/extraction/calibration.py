@@ -137,6 +137,7 @@ class Calibration:
         try:
             kept = {name: data[name] for name in cls.__dataclass_fields__}
             kept["triples"] = Triples.from_json(kept["triples"])
+            kept["relations"] = tuple(kept["relations"])
             made = cls(**kept)
             thresholds = [made.threshold, *made.relation_thresholds.values()]
         except (KeyError, TypeError, AttributeError) as error:

@@ -8,7 +8,6 @@ calibration of the two.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from cfcre.config import ComputeSettings, ExtractionSettings, Settings, load_settings
 from cfcre.errors import NotFoundError, StateError
@@ -18,7 +17,7 @@ from cfcre.methods.predictor import Predictor
 from cfcre.methods.state import LearnerState
 from cfcre.spans.model import SpanModel
 
-__all__ = ["load_folders", "load_registered"]
+__all__ = ["load_folders", "load_registered", "symmetric_relations"]
 
 SPANS_SUFFIX = "-spans"
 EXTRACTOR_SUFFIX = "-extractor"
@@ -41,7 +40,7 @@ def load_folders(
         Predictor(state, compute) if state is not None else None,
         calibration=Calibration.read(calibration) if calibration is not None else None,
         settings=settings,
-        symmetric=_symmetric(state.settings) if state is not None else (),
+        symmetric=symmetric_relations(state) if state is not None else (),
         versions=versions,
     )
 
@@ -99,6 +98,6 @@ def load_registered(
     )
 
 
-def _symmetric(portable: dict[str, Any]) -> tuple[str, ...]:
+def symmetric_relations(state: LearnerState) -> tuple[str, ...]:
     """Relations that a learner state was trained to hold both ways."""
-    return tuple(portable.get("augmentation", {}).get("symmetric_relations", ()))
+    return tuple(state.settings.get("augmentation", {}).get("symmetric_relations", ()))

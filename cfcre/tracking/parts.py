@@ -31,9 +31,14 @@ def connect(settings: Settings, name: str) -> Connection:
 def champion_of(connection: Connection) -> str | None:
     """Version behind the alias ``champion``; None where the alias or the model does not exist.
 
+    An embedded store that does not exist is not made only to be asked.
+
     Raises:
         TrackingUnavailable: MLflow did not answer.
     """
+    settings = connection.settings
+    if settings.tracking.uri is None and not (settings.home / "mlflow.db").exists():
+        return None
     return alias(connection, "champion")
 
 

@@ -26,7 +26,7 @@ def span_folder(tiny_encoder: Path, extraction_documents, tmp_path_factory) -> P
     """A span model that knows the relations :data:`OWN`."""
     folder = tmp_path_factory.mktemp("span-model")
     settings = span_settings(tiny_encoder, folder)
-    return train_span_model(extraction_documents(24, 1), settings, folder / "model")
+    return train_span_model(extraction_documents(40, 1), settings, folder / "model")
 
 
 @pytest.fixture(scope="session")

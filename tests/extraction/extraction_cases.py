@@ -20,8 +20,8 @@ def span_settings(encoder: Path, home: Path):
         overrides={
             "spans.encoder": str(encoder),
             "spans.max_length": 512,
-            "spans.epochs": 20,
-            "spans.learning_rate": 3e-3,
+            "spans.epochs": 14,
+            "spans.learning_rate": 4e-3,
             "spans.batch_size": 4,
             "spans.dropout": 0.0,
             "spans.hidden_dropout": 0.0,
