@@ -136,7 +136,8 @@ def _arcs(
     return [
         _Arc(
             relation,
-            *sorted((place[relation.head, number], place[relation.tail, number])),
+            min(place[relation.head, number], place[relation.tail, number]),
+            max(place[relation.head, number], place[relation.tail, number]),
             to_right=place[relation.head, number] < place[relation.tail, number],
             label=_shortened(relation.type, _LONGEST_NAME),
         )

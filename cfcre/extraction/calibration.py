@@ -139,7 +139,7 @@ class Calibration:
             kept["triples"] = Triples.from_json(kept["triples"])
             kept["relations"] = tuple(kept["relations"])
             made = cls(**kept)
-            thresholds = [made.threshold, *made.relation_thresholds.values()]
+            thresholds: list[Any] = [made.threshold, *made.relation_thresholds.values()]
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path.name} is a damaged calibration: {error!r}") from error
         if not all(isinstance(t, int | float) and -3 <= t <= 3 for t in thresholds):

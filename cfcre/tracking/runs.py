@@ -33,7 +33,6 @@ __all__ = [
     "log_files",
     "log_losses",
     "log_metrics",
-    "log_numbers",
     "log_params",
     "log_stage_seconds",
     "open_run",
@@ -231,17 +230,6 @@ def log_evaluation(connection: Connection, run_id: str, evaluation: Mapping[str,
         client.set_tag(run_id, _TABLES_TAG, json.dumps([entry]))
 
 
-def log_numbers(
-    connection: Connection, run_id: str, numbers: Mapping[str, float], step: int = 0
-) -> None:
-    """Log metrics by their names.
-
-    Raises:
-        TrackingUnavailable: MLflow did not answer.
-    """
-    _log_points(connection, run_id, [(name, v, step, None) for name, v in numbers.items()])
-
-
 def log_document(
     connection: Connection, run_id: str, document: Mapping[str, Any], file: str
 ) -> None:
@@ -264,9 +252,9 @@ def log_stage_seconds(connection: Connection, run_id: str, seconds: Mapping[str,
 
 
 def log_metrics(
-    connection: Connection, run_id: str, metrics: Mapping[str, float], step: int
+    connection: Connection, run_id: str, metrics: Mapping[str, float], step: int = 0
 ) -> None:
-    """Log metrics at a step.
+    """Log metrics by their names, at a step.
 
     Raises:
         TrackingUnavailable: MLflow did not answer.
