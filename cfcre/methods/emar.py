@@ -27,5 +27,5 @@ class EMAR(CFCRE):
         return LossWeights(lambda1=0.0, lambda2=1.0, gamma1=0.0, gamma2=1.0)
 
     def augment(self, train: Sequence[RelationExample], session: Session) -> list[RelationExample]:
-        """None."""
+        """No auxiliary examples."""
         return []

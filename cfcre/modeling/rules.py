@@ -134,10 +134,14 @@ class AttentionOverPrototypes:
     def scores(self, unit: Array) -> Array:
         """Cosines in [-1, 1]."""
         with torch.inference_mode():
+            rows = torch.from_numpy(np.asarray(unit, dtype=np.float32))
             # In parts: each row has weights over all prototypes in every head.
             parts = [
-                cosine_similarity(self._memory(rows, self._prototypes), self._relation_embeddings)
-                for rows in torch.from_numpy(np.asarray(unit, dtype=np.float32)).split(_ROWS)
+                cosine_similarity(
+                    self._memory(rows[start : start + _ROWS], self._prototypes),
+                    self._relation_embeddings,
+                )
+                for start in range(0, max(len(rows), 1), _ROWS)
             ]
             return np.asarray(torch.cat(parts).numpy())
 

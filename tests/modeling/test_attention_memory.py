@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from cfcre.errors import StateError
+from cfcre.modeling import rules
 from cfcre.modeling.attention_memory import AttentionMemory
 from cfcre.modeling.losses import replay_loss
 from cfcre.modeling.rules import make_rule
@@ -86,6 +87,17 @@ def extras(module, relations):
     return {**tensors, "attention.relations": torch.tensor(relations).float()}
 
 
+def test_many_rows_are_scored_in_parts(case, monkeypatch):
+    h, prototypes, relations, _, module = case
+    unit = (h / np.linalg.norm(h, axis=1, keepdims=True)).astype(np.float32)
+    rule = make_rule(
+        "attention-memory", prototypes.astype(np.float32), extras(module, relations), SCALE
+    )
+    whole = rule.scores(unit)
+    monkeypatch.setattr(rules, "_ROWS", 3)
+    np.testing.assert_allclose(rule.scores(unit), whole, atol=1e-6)
+
+
 def test_the_rule_is_the_cosine_of_what_the_formula_refines(case):
     h, prototypes, relations, _, module = case
     unit = (h / np.linalg.norm(h, axis=1, keepdims=True)).astype(np.float32)
@@ -100,6 +112,7 @@ def test_the_rule_is_the_cosine_of_what_the_formula_refines(case):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
         exponentials = [math.exp(SCALE * c) for c in wanted]
         np.testing.assert_allclose(shares, np.divide(exponentials, sum(exponentials)), atol=1e-4)
+    assert rule.scores(unit[:0]).shape == (0, 3)
     alone = np.concatenate([rule.scores(row[None]) for row in unit])
     np.testing.assert_allclose(alone, scores, atol=1e-6)
 
