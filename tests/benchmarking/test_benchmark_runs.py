@@ -105,6 +105,7 @@ def test_a_finished_benchmark_runs_nothing(finished, fewrel_like, tiny_encoder, 
 
 
 @pytest.mark.kill
+@pytest.mark.timeout(1200)
 def test_killed_in_the_middle_it_goes_on_and_ends_as_undisturbed(
     finished, fewrel_like, tiny_encoder, tmp_path
 ):
