@@ -133,10 +133,11 @@ def _page(results: Results, texts: dict[str, str], folder: Path, about: Protocol
             yield "![Accuracy over λ1 and γ1](figure2.png)\n"
     yield "## Speed\n"
     yield (
-        "Learning is augmentation, training, memory selection and consolidation; scoring is the "
-        "prediction of all held-out rows so far. Share of peak: operations of the encoder's matrix "
-        "products, padding included, a second of learning, against a large square product in the "
-        "precision of training, measured in the same process.\n"
+        "Learning is augmentation, training, memory selection and consolidation, by the clock and "
+        "in seconds of processor time of all threads; the two part where a machine has other work. "
+        "Scoring is the prediction of all held-out rows so far. Share of peak: operations of the "
+        "encoder's matrix products, padding included, a second of learning by the clock, against "
+        "a large square product in the precision of training, measured in the same process.\n"
     )
     yield texts["speed.md"]
     yield from _machines(results)

@@ -88,10 +88,10 @@ def _one_task(
 ) -> dict[str, Any]:
     device = Compute.from_settings(settings.compute).device
     reset_memory_peak(device)
-    started = time.perf_counter()
+    started, processor = time.perf_counter(), time.process_time()
     name = f"{stream.dataset}-{stream.order}-{task.number}"
     facts = learn_task(state, list(task.train), settings, {"batch": name, "batch_name": name})
-    learned = time.perf_counter()
+    learned, processor = time.perf_counter(), time.process_time() - processor
     work = counter.take()
     scores = score(Predictor(state, settings.compute), stream.tasks[: task.number])
     scored = time.perf_counter()
@@ -105,6 +105,7 @@ def _one_task(
         "scores": scores,
         "seconds": {
             "learning": learned - started,
+            "learning_processor": processor,
             "scoring": scored - learned,
             **{stage: float(about["seconds"]) for stage, about in facts.items()},
         },

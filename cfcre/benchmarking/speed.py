@@ -27,7 +27,14 @@ def share_of_peak(result: RunResult) -> float:
 
 def speed_table(results: Sequence[RunResult]) -> str:
     """A row a method: seconds, steps a second, share of the peak, memory."""
-    head = ["method", "runs", "learning, s a task", "scoring, s a task", "one run, min"]
+    head = [
+        "method",
+        "runs",
+        "learning, s a task",
+        "processor, s a task",
+        "scoring, s a task",
+        "one run, min",
+    ]
     head += ["steps a run", "steps/s", "GFLOP/s", "share of peak", "peak memory, GiB"]
     lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)])]
     # A run that was planned under two labels was run once.
@@ -36,6 +43,8 @@ def speed_table(results: Sequence[RunResult]) -> str:
         runs = by_label(once, label)
         records = [record for run in runs for record in run.records]
         learning = sum(r["seconds"]["learning"] for r in records)
+        # Results of a version that did not measure it have none.
+        processor = [r["seconds"].get("learning_processor", float("nan")) for r in records]
         scoring = sum(r["seconds"]["scoring"] for r in records)
         steps = sum(r["steps"] for r in records)
         flops = sum(r["training_flops"] + r["inference_flops"] for r in records)
@@ -45,6 +54,7 @@ def speed_table(results: Sequence[RunResult]) -> str:
                     f"`{label}`",
                     str(len(runs)),
                     f"{learning / len(records):.1f}",
+                    f"{sum(processor) / len(records):.1f}".replace("nan", "–"),
                     f"{scoring / len(records):.1f}",
                     f"{(learning + scoring) / len(runs) / 60:.1f}",
                     f"{steps / len(runs):.0f}",

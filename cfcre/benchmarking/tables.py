@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from cfcre.benchmarking.figures_of_runs import (
     accuracies,
@@ -25,6 +26,8 @@ from cfcre.benchmarking.study import RunResult
 __all__ = ["accuracy_table", "paired_table", "results_csv", "summary_table"]
 
 Results = Sequence[RunResult]
+
+_CLOCKS = ("learning", "learning_processor", "scoring")
 
 
 def accuracy_table(results: Results) -> str:
@@ -112,8 +115,8 @@ def results_csv(results: Results) -> str:
     writer.writerow(
         "method group order task relations_seen rows right micro_accuracy macro_accuracy "
         "forgetting similar_relations similar_accuracy train_rows memory_rows steps "
-        "learning_seconds scoring_seconds training_flops inference_flops scoring_flops "
-        "peak_bytes other_code key".split()
+        "learning_seconds learning_processor_seconds scoring_seconds training_flops "
+        "inference_flops scoring_flops peak_bytes other_code key".split()
     )
     for result in results:
         for number, record in enumerate(result.records, start=1):
@@ -126,11 +129,17 @@ def results_csv(results: Results) -> str:
                 + [f"{forgetting(result, number):.6f}", count]
                 + ["" if near is None else f"{near:.6f}", record["train_rows"]]
                 + [record["memory_rows"], record["steps"]]
-                + [f"{record['seconds'][name]:.3f}" for name in ("learning", "scoring")]
+                + [_seconds(record, name) for name in _CLOCKS]
                 + [record["training_flops"], record["inference_flops"], record["scoring_flops"]]
                 + [record["peak_bytes"], int(result.other_code), result.key]
             )
     return stream.getvalue()
+
+
+def _seconds(record: Mapping[str, Any], name: str) -> str:
+    """One clock of a record; empty in results of a version that did not have it."""
+    value = record["seconds"].get(name)
+    return "" if value is None else f"{value:.3f}"
 
 
 def _over(runs: Results, figure: Callable[[RunResult], float]) -> str:

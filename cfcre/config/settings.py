@@ -18,6 +18,8 @@ from cfcre.config.connections import (
     StoreSettings,
     TrackingSettings,
 )
+from cfcre.config.extraction import ExtractionSettings
+from cfcre.config.joint import JointSettings
 from cfcre.config.learning import (
     AugmentationSettings,
     ComputeSettings,
@@ -57,6 +59,8 @@ class Settings(Section):
     memory: MemorySettings = MemorySettings()
     gate: GateSettings = GateSettings()
     spans: SpanSettings = SpanSettings()
+    joint: JointSettings = JointSettings()
+    extraction: ExtractionSettings = ExtractionSettings()
     compute: ComputeSettings = ComputeSettings()
     stream: StreamSettings = StreamSettings()
     pipeline: PipelineSettings = PipelineSettings()
@@ -92,9 +96,10 @@ class Settings(Section):
     def portable(self) -> dict[str, Any]:
         """Settings without home and connections: safe to log and to pass to another host.
 
-        How a watcher is woken and a server serves is left out too: no model was made with it.
+        How a watcher is woken, a server serves and a model is used is left out too: no model was
+        made with it.
         """
         data = self.model_dump(mode="json")
-        del data["home"], data["kubeflow"], data["trigger"], data["serving"]
+        del data["home"], data["kubeflow"], data["trigger"], data["serving"], data["extraction"]
         del data["store"]["url"], data["ledger"]["url"], data["tracking"]["uri"]
         return data

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from cfcre.config import ComputeSettings, EncoderSettings, MethodSettings, Settings
 from cfcre.data.schema import RelationExample
-from cfcre.data.tokenisation import EncodedExamples
+from cfcre.data.tokenisation import EncodedExamples, fits
 from cfcre.errors import DataError, StateError
 from cfcre.methods.features import extract
 from cfcre.methods.state import LearnerState
@@ -111,6 +111,10 @@ class Predictor:
     def memory(self) -> list[RelationExample]:
         """Stored examples."""
         return list(self._state.memory)
+
+    def fits(self, examples: Sequence[RelationExample]) -> list[bool]:
+        """Whether head and tail of each example, with all between them, fit the encoder."""
+        return fits(self._state.tokenizer, examples, self._max_length)
 
     def embed(self, examples: Sequence[RelationExample]) -> Array:
         """What the rule reads: unit representations, float32 ``[N, d]``.

@@ -28,6 +28,7 @@ __all__ = [
     "close_run",
     "evaluation_metrics",
     "finite_json",
+    "log_document",
     "log_evaluation",
     "log_files",
     "log_losses",
@@ -229,6 +230,18 @@ def log_evaluation(connection: Connection, run_id: str, evaluation: Mapping[str,
         client.set_tag(run_id, _TABLES_TAG, json.dumps([entry]))
 
 
+def log_document(
+    connection: Connection, run_id: str, document: Mapping[str, Any], file: str
+) -> None:
+    """Log a JSON document as an artifact; values that are not finite become null.
+
+    Raises:
+        TrackingUnavailable: MLflow did not answer.
+    """
+    with tracking_errors(f"log {file}", connection.uri):
+        connection.client.log_dict(run_id, finite_json(document), file)
+
+
 def log_stage_seconds(connection: Connection, run_id: str, seconds: Mapping[str, float]) -> None:
     """Log wall seconds as ``seconds/<stage>``.
 
@@ -239,9 +252,9 @@ def log_stage_seconds(connection: Connection, run_id: str, seconds: Mapping[str,
 
 
 def log_metrics(
-    connection: Connection, run_id: str, metrics: Mapping[str, float], step: int
+    connection: Connection, run_id: str, metrics: Mapping[str, float], step: int = 0
 ) -> None:
-    """Log metrics at a step.
+    """Log metrics by their names, at a step.
 
     Raises:
         TrackingUnavailable: MLflow did not answer.
