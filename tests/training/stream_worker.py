@@ -18,8 +18,8 @@ from typing import Any
 
 METHODS = ("cf-cre", "rp-cre", "crl", "cear", "finetune")
 #: All rows are memory: representations that a loss has drawn together differ by little, so that
-#: rounding decides which of them K-means keeps, and then all that follows differs. That the choice
-#: is the same where representations are, and they are bit for bit, is shown below.
+#: rounding decides which of them K-means keeps, and then all that follows differs. The choice is
+#: the same where representations are, and they are bit for bit: shown below.
 SHARED = {"memory.size": 40}
 CHANGED: dict[str, dict[str, Any]] = {
     "crl": {"method.learning_rate": 5e-4, "method.head_learning_rate": 5e-4},
