@@ -1,4 +1,4 @@
-"""Extractors from a real MLflow store: which versions are taken, what is said when one is missing."""
+"""Extractors from a real MLflow store: which versions are taken, and what a missing one is told."""
 
 from __future__ import annotations
 
