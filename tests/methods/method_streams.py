@@ -70,7 +70,7 @@ CASES = {
     "cear": Case(
         0.708,
         {"cear.initial_epochs": 8, "cear.memory_epochs": 8},
-        ("cear.static", "blended."),
+        ("prototypes.static", "blended."),
     ),
 }
 
