@@ -45,7 +45,7 @@ from cfcre.modeling.prototypes import class_means, prediction_prototypes
 
 __all__ = ["CEAR"]
 
-_STATIC = "cear.static"
+_STATIC = "prototypes.static"
 
 
 class CEAR(Method):

@@ -30,7 +30,7 @@ from cfcre.modeling.prototypes import class_means
 
 __all__ = ["CRL"]
 
-_SIMILARITY = "crl.similarity"
+_SIMILARITY = "previous.similarities"
 
 
 class CRL(Method):

@@ -71,7 +71,7 @@ CASES = {
     "cear": Case(
         0.708,
         {"cear.initial_epochs": 8, "cear.memory_epochs": 8},
-        ("cear.static", "blended."),
+        ("prototypes.static", "blended."),
     ),
 }
 

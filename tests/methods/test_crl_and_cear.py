@@ -99,7 +99,7 @@ def test_crl_writes_down_the_similarities_of_the_model_before(after_first, quick
     z = unit(projected(before, represent(before, before.memory, settings)))
     prototypes = unit(means(z, before.memory, before.catalogue))
     expected = prototypes @ prototypes.T
-    np.testing.assert_allclose(state.extras["crl.similarity"], expected, atol=1e-5)
+    np.testing.assert_allclose(state.extras["previous.similarities"], expected, atol=1e-5)
     assert abs(expected[0, 1] - 1) > 1e-4
     remember_task(state, rows, settings)
     facts = consolidate_task(state, rows, settings)
@@ -158,16 +158,16 @@ def test_cear_asks_the_model_before_about_all_that_memory_can_hold(
 def test_cear_static_prototypes_are_of_all_rows_and_never_move(after_first, quick, relation_rows):
     settings = quick("cear")
     state = LearnerState.load(after_first("cear"))
-    old = state.extras["cear.static"].clone()
+    old = state.extras["prototypes.static"].clone()
     rows = [*relation_rows(SECOND, 12), *relation_rows(["owns"], 8, seed=5)]
     start_task(state, rows, [], settings, LINEAGE)
     expected = means(unit(represent(state, rows, settings)), rows, sorted(SECOND))
-    static = state.extras["cear.static"]
+    static = state.extras["prototypes.static"]
     torch.testing.assert_close(static[:2], old, rtol=0, atol=0)
     np.testing.assert_allclose(static[2:], expected, atol=1e-5)
     remember_task(state, rows, settings)
     consolidate_task(state, rows, settings)
-    torch.testing.assert_close(state.extras["cear.static"], static, rtol=0, atol=0)
+    torch.testing.assert_close(state.extras["prototypes.static"], static, rtol=0, atol=0)
 
 
 def test_cear_predicts_by_blended_prototypes_and_probabilities(after_first, quick, relation_rows):
@@ -186,7 +186,7 @@ def test_cear_predicts_by_blended_prototypes_and_probabilities(after_first, quic
         rel=1e-5,
     )
     memory = means(unit(represent(state, state.memory, settings)), state.memory, state.catalogue)
-    blend = 0.2 * unit(state.extras["cear.static"].numpy()) + 0.8 * unit(memory)
+    blend = 0.2 * unit(state.extras["prototypes.static"].numpy()) + 0.8 * unit(memory)
     np.testing.assert_allclose(state.prototypes, unit(blend), atol=1e-5)
     test = relation_rows([*FIRST, *SECOND], 4, seed=9)
     h = unit(represent(state, test, settings))
