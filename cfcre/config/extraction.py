@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from cfcre.config.section import Section
 
 __all__ = ["ExtractionSettings"]
+
+# Bounds also refuse NaN, which no score would reach.
+Score = Annotated[float, Field(ge=-1, le=1)]
 
 
 class ExtractionSettings(Section):
@@ -28,10 +31,10 @@ class ExtractionSettings(Section):
         description="Entities that share words: keep all, keep the best scored, or refuse the "
         "text.",
     )
-    entity_thresholds: dict[str, float] = Field(
+    entity_thresholds: dict[str, Score] = Field(
         {}, description="Least score by entity type; for others the span model's own."
     )
-    relation_thresholds: dict[str, float] = Field(
+    relation_thresholds: dict[str, Score] = Field(
         {},
         description="Least score by relation: a probability where the span model decides, a cosine "
         "where the relation model does; for others the model's own and the calibrated one.",
@@ -61,7 +64,7 @@ class ExtractionSettings(Section):
         "document has.",
     )
     uncalibrated_threshold: float = Field(
-        0.8,
+        0.82,
         ge=-1,
         le=1,
         description="Least cosine of the relation model where no calibration is at hand.",

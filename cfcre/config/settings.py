@@ -96,10 +96,9 @@ class Settings(Section):
     def portable(self) -> dict[str, Any]:
         """Settings without home and connections: safe to log and to pass to another host.
 
-        How a watcher is woken, a server serves and a model is used is left out too: no model was
-        made with it.
+        How a watcher is woken and a server serves is left out too: no model was made with it.
         """
         data = self.model_dump(mode="json")
-        del data["home"], data["kubeflow"], data["trigger"], data["serving"], data["extraction"]
+        del data["home"], data["kubeflow"], data["trigger"], data["serving"]
         del data["store"]["url"], data["ledger"]["url"], data["tracking"]["uri"]
         return data

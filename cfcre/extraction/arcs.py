@@ -133,16 +133,12 @@ def _arcs(
         for order, (_, number) in enumerate(sorted(found)):
             share = (order + 1) / (len(found) + 1)
             place[entity, abs(number)] = left + share * (right - left)
-    return [
-        _Arc(
-            relation,
-            min(place[relation.head, number], place[relation.tail, number]),
-            max(place[relation.head, number], place[relation.tail, number]),
-            to_right=place[relation.head, number] < place[relation.tail, number],
-            label=_shortened(relation.type, _LONGEST_NAME),
-        )
-        for number, relation in enumerate(relations)
-    ]
+    arcs = []
+    for number, relation in enumerate(relations):
+        start, end = place[relation.head, number], place[relation.tail, number]
+        label = _shortened(relation.type, _LONGEST_NAME)
+        arcs.append(_Arc(relation, min(start, end), max(start, end), start < end, label))
+    return arcs
 
 
 def _levels(arcs: Sequence[_Arc]) -> list[int]:

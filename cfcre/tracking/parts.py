@@ -64,7 +64,7 @@ def folder_of(connection: Connection, version: str, description: str) -> Path:
 
     Raises:
         NotFoundError: The version does not exist.
-        StateError: Its files are gone.
+        StateError: Its files are gone, or not those that were registered.
         TrackingUnavailable: MLflow or its artifact store did not answer.
     """
     name = connection.model_name
@@ -79,9 +79,17 @@ def folder_of(connection: Connection, version: str, description: str) -> Path:
                 f"version {version} of {name} is not where MLflow says it is ({local}); restore "
                 "the artifact folder, or promote another version"
             )
-        return local
-    identity = item.model_id or hashlib.sha256(uri.encode()).hexdigest()[:32]
-    return _download(connection, f"{uri.rstrip('/')}/{STATE_FOLDER}", identity, description)
+    else:
+        identity = item.model_id or hashlib.sha256(uri.encode()).hexdigest()[:32]
+        local = _download(connection, f"{uri.rstrip('/')}/{STATE_FOLDER}", identity, description)
+    # The description holds the digests of all other files, which are compared when they are read.
+    digest = item.tags.get("cfcre.state")
+    if digest and hashlib.sha256((local / description).read_bytes()).hexdigest() != digest:
+        raise StateError(
+            f"version {version} of {name}: {description} is not the one that was registered (tag "
+            "cfcre.state); restore the artifacts, or promote another version"
+        )
+    return local
 
 
 def _download(connection: Connection, uri: str, identity: str, description: str) -> Path:

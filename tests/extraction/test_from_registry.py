@@ -1,4 +1,4 @@
-"""Extractors from a real MLflow store: which versions are taken, and what a missing one is told."""
+"""Extractors from a real MLflow store: which versions are taken, what is said of a missing one."""
 
 from __future__ import annotations
 
@@ -130,6 +130,18 @@ def test_what_is_missing_is_named(settings, register, span_folder, learner_folde
     register("cfcre-spans", extractor_state)
     register("cfcre-extractor", extractor_state, spans_version="1")
     with pytest.raises(StateError, match="version 1 of cfcre-spans is not where MLflow says"):
+        Extractor.from_registry(settings=settings)
+
+
+def test_files_changed_behind_the_registrys_back_are_refused(settings, register, span_folder):
+    import hashlib
+
+    digest = hashlib.sha256((span_folder / "model.json").read_bytes()).hexdigest()
+    register("cfcre-spans", span_folder, state=digest)
+    assert Extractor.from_registry(settings=settings)
+    file = next((settings.home / "files").rglob("model.json"))
+    file.write_text(file.read_text() + " ")
+    with pytest.raises(StateError, match=r"model\.json is not the one that was registered"):
         Extractor.from_registry(settings=settings)
 
 
