@@ -120,7 +120,7 @@ def read_quarantine(store: ObjectStore, which: str) -> tuple[QuarantineEntry, li
         StoreUnavailable: The store did not answer.
     """
     stream, _, which = which.rpartition("/")
-    entries = list_quarantine(store, stream or None)
+    entries = [e for e in list_quarantine(store) if stream in ("", e.stream)]
     fitting = [e for e in entries if which in (e.batch_name, e.batch_hash)]
     if not fitting and len(which) >= 4:
         fitting = [e for e in entries if e.batch_hash.startswith(which)]
