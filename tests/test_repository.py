@@ -322,8 +322,8 @@ class TestDocuments:
         from cfcre.config import Settings
 
         sections = Settings.model_fields
-        for section, key in re.findall(r"`([a-z]+)\.([a-z_0-9]+)`", path.read_text("utf-8")):
-            if section in sections and key not in {"db", "json", "jsonl", "yaml"}:
+        for section, key in re.findall(r"`([a-z_]+)\.([a-z_0-9]+)`", path.read_text("utf-8")):
+            if section in sections and key not in {"db", "json", "jsonl", "safetensors", "yaml"}:
                 fields = getattr(sections[section].annotation, "model_fields", {})
                 assert key in fields, f"{section}.{key}"
 

@@ -1,7 +1,7 @@
 """Every setting, its default, its bounds and what it changes; the only place for defaults.
 
 One file a subject: :mod:`~cfcre.config.connections`, :mod:`~cfcre.config.learning`,
-:mod:`~cfcre.config.cluster`, :mod:`~cfcre.config.services`,
+:mod:`~cfcre.config.methods`, :mod:`~cfcre.config.cluster`, :mod:`~cfcre.config.services`,
 :mod:`~cfcre.config.spans`, :mod:`~cfcre.config.joint`, :mod:`~cfcre.config.extraction`.
 
 Precedence, lowest to highest: the defaults below, ``<home>/config.yaml`` (or ``--config FILE``),
@@ -34,10 +34,12 @@ from cfcre.config.learning import (
     EncoderSettings,
     GateSettings,
     MemorySettings,
+    MethodName,
     MethodSettings,
     StreamSettings,
 )
 from cfcre.config.loading import load_settings
+from cfcre.config.methods import CearSettings, CrlSettings, RpCreSettings
 from cfcre.config.services import (
     ServingSettings,
     TriggerSettings,
@@ -48,7 +50,9 @@ from cfcre.config.spans import SPAN_PRESETS, SpanSettings, span_preset
 __all__ = [
     "SPAN_PRESETS",
     "AugmentationSettings",
+    "CearSettings",
     "ComputeSettings",
+    "CrlSettings",
     "EncoderSettings",
     "ExtractionSettings",
     "GateSettings",
@@ -57,8 +61,10 @@ __all__ = [
     "KubeflowSettings",
     "LedgerSettings",
     "MemorySettings",
+    "MethodName",
     "MethodSettings",
     "PipelineSettings",
+    "RpCreSettings",
     "ServingSettings",
     "Settings",
     "SpanSettings",

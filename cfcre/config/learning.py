@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cfcre.config.section import Section
 
@@ -14,8 +14,14 @@ __all__ = [
     "EncoderSettings",
     "GateSettings",
     "MemorySettings",
+    "MethodName",
     "MethodSettings",
     "StreamSettings",
+]
+
+#: Methods that ``method.name`` takes; :mod:`cfcre.methods.registry` has the class of each.
+MethodName = Literal[
+    "cf-cre", "cf-cre-plus", "emar", "emar-aca", "rp-cre", "crl", "cear", "finetune", "joint"
 ]
 
 
@@ -38,7 +44,7 @@ class EncoderSettings(Section):
 class MethodSettings(Section):
     """The continual-learning method; symbols as in the CF-CRE paper."""
 
-    name: str = Field("cf-cre", description="cf-cre or finetune.")
+    name: MethodName = Field("cf-cre", description=f"One of {', '.join(get_args(MethodName))}.")
     epoch1: int = Field(2, ge=1, description="Epochs of L_new (eq. 2) over D_k and augmentation.")
     epoch2: int = Field(2, ge=0, description="Rounds of replay and reconsolidation.")
     iter1: int = Field(1, ge=0, description="Passes over A_k = M + D_k with L_A in a round.")
@@ -67,6 +73,16 @@ class MethodSettings(Section):
     )
     projection_hidden: int = Field(384, ge=1, description="Hidden size of the MLP in eq. 4.")
     projection_size: int = Field(128, ge=1, description="Output size of the MLP in eq. 4.")
+
+    @model_validator(mode="after")
+    def _a_loss_is_left(self) -> Self:
+        for names, passes in ((("lambda1", "lambda2"), "iter1"), (("gamma1", "gamma2"), "iter2")):
+            if not any(getattr(self, name) for name in names):
+                raise ValueError(
+                    f"{' and '.join(names)} are both 0, so nothing is left to minimise; to leave "
+                    f"the phase out, set {passes} to 0"
+                )
+        return self
 
 
 class AugmentationSettings(Section):

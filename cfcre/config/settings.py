@@ -29,6 +29,7 @@ from cfcre.config.learning import (
     MethodSettings,
     StreamSettings,
 )
+from cfcre.config.methods import CearSettings, CfCrePlusSettings, CrlSettings, RpCreSettings
 from cfcre.config.section import Section
 from cfcre.config.services import (
     ServingSettings,
@@ -50,6 +51,10 @@ class Settings(Section):
     intake: IntakeSettings = IntakeSettings()
     encoder: EncoderSettings = EncoderSettings()
     method: MethodSettings = MethodSettings()
+    rp_cre: RpCreSettings = RpCreSettings()
+    crl: CrlSettings = CrlSettings()
+    cf_cre_plus: CfCrePlusSettings = CfCrePlusSettings()
+    cear: CearSettings = CearSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     memory: MemorySettings = MemorySettings()
     gate: GateSettings = GateSettings()

@@ -17,6 +17,7 @@ from cfcre.methods.state import LearnerState
 from cfcre.methods.training import Progress, TrainingLog, no_progress
 from cfcre.modeling.compute import Compute
 from cfcre.modeling.parallel import current_group
+from cfcre.modeling.rules import NEAREST_PROTOTYPE
 
 __all__ = ["Method", "Session"]
 
@@ -65,13 +66,21 @@ class Method(ABC):
     """A composition of encoder, losses, prototypes, memory and augmentation.
 
     The steps are called in this order for each task; each changes the state in place and draws only
-    from its session's seed. Between two steps the state may be saved and loaded.
+    from its session's seed. Between two steps the state may be saved and loaded, and the steps may
+    run in different processes: what a step needs of an earlier one is in the state, where
+    ``state.extras`` takes any tensor. A method that compares with the model before the task
+    computes what it compares with at the start of :meth:`train_task`, where the state as it arrives
+    is that model.
     """
 
     #: Name in ``method.name``.
     name: str
     #: Whether examples are kept for later tasks.
     uses_memory: bool = True
+    #: Whether every example is kept, whatever ``memory.size`` says: for upper bounds.
+    keeps_everything: bool = False
+    #: Rule of prediction of the states it leaves, see :mod:`cfcre.modeling.rules`.
+    rule: str = NEAREST_PROTOTYPE
 
     def augment(self, train: Sequence[RelationExample], session: Session) -> list[RelationExample]:
         """Auxiliary examples for phase one; none unless a method says so."""
@@ -91,4 +100,4 @@ class Method(ABC):
     def consolidate(
         self, state: LearnerState, train: Sequence[RelationExample], session: Session
     ) -> None:
-        """Phase two: join old and new, and set ``state.prototypes``."""
+        """Phase two: join old and new, and set ``state.prototypes``, and the rule's tensors."""

@@ -6,12 +6,15 @@ and then does
 * ``iter1`` passes of replay and activation on A_k = M ∪ D_k with L_A = λ1 L_cl + λ2 L_rp,
 * ``iter2`` passes of reconsolidation on M with L_R = γ1 L_fl + γ2 L_rs.
 
-With λ = (0, 1) and γ = (0, 1) this is EMAR-ACA; λ alone or γ alone give the ablations +FL and +CL.
+A loss of weight zero is not computed: with λ = (0, 1) and γ = (0, 1) this is EMAR-ACA, and the
+projection of eq. 4 is neither used nor trained. The ablations give the weight of the loss that is
+left out to the other one of its phase: +CL is γ = (0, 1), +FL is λ = (0, 1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -28,13 +31,34 @@ from cfcre.modeling.compute import seeded
 from cfcre.modeling.losses import contrastive_loss, focal_loss, reconsolidation_loss, replay_loss
 from cfcre.modeling.prototypes import class_means, prediction_prototypes
 
-__all__ = ["CFCRE"]
+__all__ = ["CFCRE", "LossWeights"]
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the four losses of phase two.
+
+    Attributes:
+        lambda1: Of L_cl in L_A.
+        lambda2: Of L_rp in L_A.
+        gamma1: Of L_fl in L_R.
+        gamma2: Of L_rs in L_R.
+    """
+
+    lambda1: float
+    lambda2: float
+    gamma1: float
+    gamma2: float
 
 
 class CFCRE(Method):
     """The default method; see the module for the algorithm and ``Settings.method`` for symbols."""
 
     name = "cf-cre"
+
+    def loss_weights(self, settings: MethodSettings) -> LossWeights:
+        """λ and γ; those of the settings, unless a method fixes its own."""
+        return LossWeights(settings.lambda1, settings.lambda2, settings.gamma1, settings.gamma2)
 
     def augment(self, train: Sequence[RelationExample], session: Session) -> list[RelationExample]:
         """ACA: hybrid and reversed classes."""
@@ -61,6 +85,7 @@ class CFCRE(Method):
     ) -> None:
         """Phase two: rounds of replay and reconsolidation, then the prediction prototypes."""
         settings = session.settings.method
+        weights = self.loss_weights(settings)
         device = session.compute.device
         state.encoder.to(device)
         state.projection.to(device)
@@ -81,22 +106,28 @@ class CFCRE(Method):
         prototypes = torch.empty(0)
 
         def activation_loss(h: Tensor, y: Tensor) -> Losses:
-            replay = replay_loss(h, embeddings, y, scale=settings.similarity_scale)
-            contrast = contrastive_loss(
-                state.projection(h), state.projection(prototypes), y, tau=settings.tau
-            )
-            value = settings.lambda1 * contrast + settings.lambda2 * replay
-            return {"loss": value, "L_cl": contrast, "L_rp": replay}
+            parts: Losses = {}
+            if weights.lambda2:
+                parts["L_rp"] = replay_loss(h, embeddings, y, scale=settings.similarity_scale)
+            if weights.lambda1:
+                parts["L_cl"] = contrastive_loss(
+                    state.projection(h), state.projection(prototypes), y, tau=settings.tau
+                )
+            return _weighted(parts, {"L_cl": weights.lambda1, "L_rp": weights.lambda2})
 
         def memory_loss(h: Tensor, y: Tensor) -> Losses:
-            focal = focal_loss(
-                h, prototypes, y, alpha=settings.alpha, scale=settings.similarity_scale
-            )
-            stable = reconsolidation_loss(h, prototypes, y, scale=settings.similarity_scale)
-            value = settings.gamma1 * focal + settings.gamma2 * stable
-            return {"loss": value, "L_fl": focal, "L_rs": stable}
+            scale = settings.similarity_scale
+            parts: Losses = {}
+            if weights.gamma1:
+                parts["L_fl"] = focal_loss(h, prototypes, y, alpha=settings.alpha, scale=scale)
+            if weights.gamma2:
+                parts["L_rs"] = reconsolidation_loss(h, prototypes, y, scale=scale)
+            return _weighted(parts, {"L_fl": weights.gamma1, "L_rs": weights.gamma2})
 
-        heads = [embeddings, *state.projection.parameters()]
+        heads = [
+            *([embeddings] if weights.lambda2 else []),
+            *(state.projection.parameters() if weights.lambda1 else []),
+        ]
         with seeded(*session.seed), compact_vocabulary(state.encoder, encoded) as mapped:
             memory_encoded = mapped.head_rows(len(memory))
             optimizer = make_optimizer(state.encoder, heads, settings)
@@ -139,6 +170,11 @@ class CFCRE(Method):
             state.relation_embeddings,
             settings.embedding_weight,
         )
+
+
+def _weighted(parts: Losses, weights: dict[str, float]) -> Losses:
+    total = torch.stack([weights[name] * value for name, value in parts.items()]).sum()
+    return {"loss": total, **parts}
 
 
 def _steps(settings: MethodSettings, activation: int, memory: int) -> int:

@@ -24,14 +24,17 @@ def learn_new_relations(
     train: Sequence[RelationExample],
     augmented: Sequence[RelationExample],
     session: Session,
+    *,
+    epochs: int | None = None,
 ) -> None:
-    """``epoch1`` epochs of L_new (eq. 2) on D_k ∪ augmentation.
+    """``epochs`` epochs, by default ``epoch1``, of L_new (eq. 2) on D_k ∪ augmentation.
 
     The embeddings of new relations and auxiliary classes start from the encoder: the mean
     representation of their examples. Relations known before keep theirs. The classifier is cut
     back to the real relations at the end.
     """
     settings = session.settings.method
+    epochs = settings.epoch1 if epochs is None else epochs
     device = session.compute.device
     state.encoder.to(device)
     known = len(state.relation_embeddings)
@@ -50,7 +53,7 @@ def learn_new_relations(
 
     with seeded(*session.seed), compact_vocabulary(state.encoder, encoded) as mapped:
         optimizer = make_optimizer(state.encoder, [embeddings], settings)
-        for epoch in range(settings.epoch1):
+        for epoch in range(epochs):
             train_epoch(
                 phase="train_task",
                 encoder=state.encoder,
@@ -65,7 +68,7 @@ def learn_new_relations(
                 generator=session.generator,
                 log=session.log,
                 progress=lambda phase, done, total, epoch=epoch: session.progress(
-                    phase, epoch * total + done, settings.epoch1 * total
+                    phase, epoch * total + done, epochs * total
                 ),
             )
     state.relation_embeddings = embeddings.detach().cpu()[: len(state.catalogue)].clone()

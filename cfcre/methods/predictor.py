@@ -1,4 +1,4 @@
-"""Prediction from a learner state: the nearest prototype (eq. 12, 13)."""
+"""Prediction from a learner state by its rule, for most methods the nearest prototype."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from cfcre.data.tokenisation import EncodedExamples, fits
 from cfcre.errors import DataError, StateError
 from cfcre.methods.features import extract
 from cfcre.methods.state import LearnerState
+from cfcre.modeling.anchored import anchor_layer
 from cfcre.modeling.compute import Compute
-from cfcre.modeling.prediction import probabilities, rank_relations
+from cfcre.modeling.prediction import rank_relations
+from cfcre.modeling.rules import make_rule
 
 __all__ = ["Prediction", "Predictor", "RowPredictor"]
 
@@ -33,8 +35,10 @@ class Prediction:
 
     Attributes:
         relation: Name.
-        score: Cosine with the relation's prototype, in [-1, 1].
-        probability: Softmax of the scaled cosines over all relations; not calibrated.
+        score: The rule's score. For the nearest-prototype rule the cosine with the relation's
+            prototype, in [-1, 1].
+        probability: The rule's, over all relations; for the nearest-prototype rule the softmax of
+            the scaled cosines. Not calibrated.
     """
 
     relation: str
@@ -56,7 +60,7 @@ class Predictor:
     """A consolidated learner state, ready to predict.
 
     Args:
-        state: Has prototypes.
+        state: Has prototypes, and what its rule predicts with.
         compute: Device and threads; precision is always float32 here.
         embed: Gives the unit representations of many rows in place of this process.
     """
@@ -76,9 +80,11 @@ class Predictor:
         self._compute = Compute.from_settings(settings)
         self._budget = settings.inference_token_budget
         self._max_length = EncoderSettings.model_validate(state.settings["encoder"]).max_length
-        self._scale = MethodSettings.model_validate(state.settings["method"]).similarity_scale
         state.encoder.to(self._compute.device).eval()
         self.prototypes: Array = state.prototypes.numpy()
+        scale = MethodSettings.model_validate(state.settings["method"]).similarity_scale
+        self._anchor = anchor_layer(state.extras)
+        self.rule = make_rule(state.rule, self.prototypes, state.extras, scale)
 
     @classmethod
     def load(
@@ -111,7 +117,9 @@ class Predictor:
         return fits(self._state.tokenizer, examples, self._max_length)
 
     def embed(self, examples: Sequence[RelationExample]) -> Array:
-        """Unit representations, float32 ``[N, d]``.
+        """What the rule reads: unit representations, float32 ``[N, d]``.
+
+        A rule that looks at a lower layer too has its features behind them, ``[N, d + f]``.
 
         Raises:
             DataError: Head and tail of an example are too far apart for the encoder.
@@ -133,19 +141,24 @@ class Predictor:
         return self._state.tokenizer.encode(examples, self._max_length)
 
     def represent(self, encoded: EncodedExamples) -> Array:
-        """Unit representations of word pieces, float32 ``[N, d]``; one thread at a time."""
-        if not len(encoded):
-            return np.zeros((0, self.prototypes.shape[1]), dtype=np.float32)
-        h = extract(self._state.encoder, encoded, self._compute, self._budget)
-        return np.asarray(h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12))
+        """As :meth:`embed`, of word pieces; one thread at a time."""
+        encoder, size = self._state.encoder, self.prototypes.shape[1]
+        found = extract(encoder, encoded, self._compute, self._budget, anchor=self._anchor)
+        h = found[:, :size]
+        found[:, :size] = h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12)
+        return found
 
     def similarities(self, examples: Sequence[RelationExample]) -> Array:
-        """Eq. 12: cosine of each example with each prototype, float32 ``[N, R]``."""
-        return np.asarray(self.embed(examples) @ self.prototypes.T)
+        """Eq. 12: cosine of each example with each prototype, float32 ``[N, R]``.
+
+        Whatever the rule of prediction: for maps, and for relations that look alike.
+        """
+        size = self.prototypes.shape[1]
+        return np.asarray(self.embed(examples)[:, :size] @ self.prototypes.T)
 
     def predict_best(self, examples: Sequence[RelationExample]) -> list[str]:
-        """Eq. 13: the nearest relation of each example."""
-        best = rank_relations(self.similarities(examples), 1)[:, 0]
+        """The relation of the highest score of each example; eq. 13 for the nearest prototype."""
+        best = rank_relations(self.rule.scores(self.embed(examples)), 1)[:, 0]
         return [self._state.catalogue[i] for i in best]
 
     def predict(
@@ -160,12 +173,14 @@ class Predictor:
 
     def rank(self, representations: Array, top_k: int = 1) -> list[list[Prediction]]:
         """The ``top_k`` nearest relations of each unit representation ``[N, d]``, best first."""
-        cosine = np.asarray(representations @ self.prototypes.T)
-        ranked = rank_relations(cosine, top_k)
-        probability = probabilities(cosine, self._scale) if len(cosine) else cosine
+        if not len(representations):
+            return []
+        scores = self.rule.scores(representations)
+        ranked = rank_relations(scores, top_k)
+        probability = self.rule.probabilities(scores)
         return [
             [
-                Prediction(self._state.catalogue[r], float(cosine[i, r]), float(probability[i, r]))
+                Prediction(self._state.catalogue[r], float(scores[i, r]), float(probability[i, r]))
                 for r in row
             ]
             for i, row in enumerate(ranked)

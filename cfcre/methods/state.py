@@ -8,13 +8,15 @@
     encoder/model.safetensors
     heads.safetensors        output layer and norm (eq. 1), relation embeddings, projection (eq. 4)
     memory.jsonl             examples as text and spans
-    prototypes.safetensors   unit rows used at prediction, in catalogue order
+    prototypes.safetensors   unit rows, in catalogue order
+    method.safetensors       what the method carries on; only where there is something
 
 ``state_in + batch -> state_out`` is the only way a model changes.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,11 +34,14 @@ from cfcre.data.tokenisation import MarkerTokenizer, load_tokenizer
 from cfcre.errors import CfcreError, StateError
 from cfcre.modeling.encoder import RelationEncoder, load_transformer
 from cfcre.modeling.projection import Projection
+from cfcre.modeling.rules import NEAREST_PROTOTYPE
 
 __all__ = ["FORMAT", "LearnerState", "read_description", "verify_files"]
 
 #: Raised when a change makes old directories unreadable.
 FORMAT = 1
+
+_EXTRAS = "method.safetensors"
 
 
 @dataclass
@@ -50,11 +55,14 @@ class LearnerState:
         relation_embeddings: e, float32 ``[R, d]`` in catalogue order.
         catalogue: Relations in order of arrival.
         memory: At most ``memory.size`` examples a relation.
-        prototypes: Unit rows ``[R, d]``; None until the task is consolidated.
+        prototypes: Unit rows ``[R, d]``; None until the task is consolidated. Every method has
+            them: maps and reports read them, whatever the rule of prediction.
         tasks: One dict a learned task: ``task``, ``batch``, ``batch_name``, ``relations``.
         lineage: Where this state comes from.
         settings: What it was trained with (``Settings.portable()``).
-        evaluation: The evaluation of this state, once there is one.
+        rule: Name of the rule of prediction, of :data:`cfcre.modeling.rules.RULES`.
+        extras: Whatever else a method carries to its next stage or task, by a dotted name; on the
+            CPU. Emptied when a stream goes on with another method.
     """
 
     encoder: RelationEncoder
@@ -67,20 +75,31 @@ class LearnerState:
     tasks: list[dict[str, Any]] = field(default_factory=list)
     lineage: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    rule: str = NEAREST_PROTOTYPE
+    extras: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def fresh(cls, settings: Settings) -> LearnerState:
+    def fresh(cls, settings: Settings, *, like: LearnerState | None = None) -> LearnerState:
         """A learner that knows no relation yet.
+
+        Args:
+            settings: Of encoder, method and seed.
+            like: A learner that has learned nothing; its weights are copied and its tokenizer is
+                shared, where they would be read again. Made with the same settings of the encoder.
 
         Raises:
             ConfigurationError: The encoder can not be found or loaded.
         """
         folder = resolve_encoder(settings.encoder.name)
-        verify_weights(settings.encoder.name, folder)
-        encoder, projection = _build(folder, settings.encoder, settings.method, settings.seed)
+        if like is None:
+            verify_weights(settings.encoder.name, folder)
+        transformer = None if like is None else copy.deepcopy(like.encoder.transformer)
+        encoder, projection = _build(
+            folder, settings.encoder, settings.method, settings.seed, transformer
+        )
         return cls(
             encoder=encoder,
-            tokenizer=load_tokenizer(str(folder)),
+            tokenizer=load_tokenizer(str(folder)) if like is None else like.tokenizer,
             projection=projection,
             relation_embeddings=torch.zeros(0, encoder.size),
             settings=settings.portable(),
@@ -118,6 +137,8 @@ class LearnerState:
                 tasks=list(description["tasks"]),
                 lineage=dict(description["lineage"]),
                 settings=dict(stored),
+                rule=str(description.get("rule", NEAREST_PROTOTYPE)),
+                extras=_load_extras(folder, description["files"]),
             )
         except CfcreError:
             raise
@@ -143,6 +164,9 @@ class LearnerState:
                     {"prototypes": self.prototypes.cpu().contiguous()},
                     partial / "prototypes.safetensors",
                 )
+            if self.extras:
+                extras = {k: v.detach().cpu().contiguous() for k, v in self.extras.items()}
+                save_file(extras, partial / _EXTRAS)
             write_json(
                 partial / "state.json",
                 {
@@ -151,6 +175,7 @@ class LearnerState:
                     "tasks": self.tasks,
                     "lineage": self.lineage,
                     "settings": self.settings,
+                    "rule": self.rule,
                     "versions": library_versions(),
                     "files": file_digests(partial),
                 },
@@ -159,7 +184,8 @@ class LearnerState:
     def tensors(self) -> list[Tensor]:
         """Everything that training changes."""
         modules = [*self.encoder.parameters(), *self.projection.parameters()]
-        return [*modules, self.relation_embeddings]
+        extras = [v for _, v in sorted(self.extras.items()) if v.is_floating_point()]
+        return [*modules, self.relation_embeddings, *extras]
 
     def labels(self, examples: list[RelationExample]) -> Tensor:
         """Catalogue index of each example's relation, int64 ``[N]``."""
@@ -200,19 +226,29 @@ def verify_files(folder: Path) -> dict[str, Any]:
 
 
 def _build(
-    folder: Path, encoder: EncoderSettings, method: MethodSettings, seed: int
+    folder: Path,
+    encoder: EncoderSettings,
+    method: MethodSettings,
+    seed: int,
+    transformer: torch.nn.Module | None = None,
 ) -> tuple[RelationEncoder, Projection]:
     # Eager attention is the faster one on a CPU for sentences of this length, sdpa on a GPU.
     attention = "sdpa" if torch.cuda.is_available() else "eager"
     generator = torch.Generator().manual_seed(seed)
-    transformer = load_transformer(
-        folder, attention=attention, hidden_dropout=encoder.hidden_dropout
-    )
+    if transformer is None:
+        transformer = load_transformer(
+            folder, attention=attention, hidden_dropout=encoder.hidden_dropout
+        )
     relation_encoder = RelationEncoder(transformer, encoder.representation_dropout, generator)
     projection = Projection(
         relation_encoder.size, method.projection_hidden, method.projection_size, generator
     )
     return relation_encoder, projection
+
+
+def _load_extras(folder: Path, files: dict[str, str]) -> dict[str, Tensor]:
+    # Asked of the list of checked files, not of the disk: nothing unchecked is read.
+    return load_file(folder / _EXTRAS) if _EXTRAS in files else {}
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

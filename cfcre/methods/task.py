@@ -60,6 +60,9 @@ def start_task(
         }
     )
     state.lineage = dict(lineage)
+    if _method_before(state) != settings.method.name:
+        # Another method's tensors mean nothing to this one, and would travel along for ever.
+        state.extras = {}
     state.settings = settings.portable()
     get_method(settings.method.name).train_task(state, train, augmented, session)
     session.group.check_replicas(state.tensors())
@@ -73,8 +76,10 @@ def remember_task(
     """Choose the memory of the task's relations; known ones over old memory and new examples."""
     started = time.perf_counter()
     session = Session(settings, len(state.tasks), _SELECT, progress)
-    if get_method(settings.method.name).uses_memory:
-        update_memory(state, train, session)
+    method = get_method(settings.method.name)
+    if method.uses_memory:
+        size = None if method.keeps_everything else settings.memory.size
+        update_memory(state, train, session, size=size)
     return {**_facts(session, started), "memory": len(state.memory)}
 
 
@@ -88,7 +93,9 @@ def consolidate_task(
     """
     started = time.perf_counter()
     session = Session(settings, len(state.tasks), _CONSOLIDATE, progress)
-    get_method(settings.method.name).consolidate(state, train, session)
+    method = get_method(settings.method.name)
+    state.rule = method.rule
+    method.consolidate(state, train, session)
     if state.prototypes is None or not bool(torch.isfinite(state.prototypes).all()):
         raise StateError("consolidation gave prototypes that are not finite")
     session.group.check_replicas([*state.tensors(), state.prototypes])
@@ -118,6 +125,11 @@ def _facts(session: Session, started: float) -> dict[str, Any]:
         "steps": session.log.steps,
         "seconds": time.perf_counter() - started,
     }
+
+
+def _method_before(state: LearnerState) -> str | None:
+    before: dict[str, Any] = state.settings.get("method", {})
+    return before.get("name")
 
 
 def _same_encoder(state: LearnerState, settings: Settings) -> None:

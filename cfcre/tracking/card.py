@@ -155,7 +155,7 @@ def _limits(facts: Mapping[str, Any]) -> list[str]:
     lines = [
         "- It always names one of the relations it knows, for a sentence about something else too.",
         "- Both entities must be given; it does not find them.",
-        "- The probability is a softmax over cosines, not calibrated.",
+        "- The probability is a softmax over scores, not calibrated.",
         "- Sentences longer than the encoder reads are cut to a window that holds both entities.",
         "- Accuracies come from held-out rows of the same batches; other sources may differ.",
         "- The memory holds sentences of the training data: who can read the version reads them.",
@@ -204,11 +204,13 @@ def _tasks(evaluation: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]
 def _settings(facts: Mapping[str, Any]) -> list[str]:
     settings = facts.get("settings") or {}
     rows = [("seed", _number(settings.get("seed")))] if "seed" in settings else []
-    for section in ("encoder", "method", "augmentation", "memory"):
+    # A method's own section bears its name: rp_cre for rp-cre. The other methods' say nothing here.
+    own = str((settings.get("method") or {}).get("name", "")).replace("-", "_")
+    for section in ("encoder", "method", own, "augmentation", "memory"):
         for key, value in (settings.get(section) or {}).items():
             shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
             # str() keeps 1e-05 readable where three digits would print 0.000.
-            rows.append((f"{section}.{_text(key)}", _text(shown)))
+            rows.append((f"{_text(section)}.{_text(key)}", _text(shown)))
     return _table(("Setting", "Value"), rows) if rows else []
 
 

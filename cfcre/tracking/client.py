@@ -131,9 +131,9 @@ class Tracker:
             self._connection, run_id, state_dir, facts, tags=tags, card=card
         )
 
-    def log_numbers(self, run_id: str, numbers: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics by their names. See :func:`runs.log_numbers`."""
-        runs.log_numbers(self._connection, run_id, numbers, step)
+    def log_metrics(self, run_id: str, numbers: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics by their names. See :func:`runs.log_metrics`."""
+        runs.log_metrics(self._connection, run_id, numbers, step)
 
     def log_document(self, run_id: str, document: Mapping[str, Any], file: str) -> None:
         """Log a JSON document as an artifact. See :func:`runs.log_document`."""

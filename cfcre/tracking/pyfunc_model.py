@@ -9,7 +9,7 @@ Served with ``mlflow models serve -m models:/cfcre@champion``, it takes::
     {"inputs": [{"text": "…", "head": {"start": 0, "end": 5}, "tail": {"start": 16, "end": 22}}],
      "params": {"top_k": 3}}
 
-and answers, row by row, the best relation, its cosine and probability, and the ``top_k`` best.
+and answers, row by row, the best relation, its score and probability, and the ``top_k`` best.
 """
 
 # No "from __future__ import annotations": MLflow reads the type hints of predict as objects.
@@ -43,7 +43,7 @@ class RelationQuery(BaseModel):
 
 
 class RelationScore(BaseModel):
-    """One candidate relation: cosine to its prototype, and the softmax over all relations."""
+    """One candidate relation: its score, for most methods the cosine, and its probability."""
 
     relation: str
     score: float

@@ -15,8 +15,10 @@ from cfcre.cli.main import cli, main
 from cfcre.config import Settings
 
 COMMANDS = [
+    "benchmark",
     "config show",
     "demo",
+    "extract",
     "migrate",
     "models",
     "pipeline compile",
@@ -34,6 +36,7 @@ COMMANDS = [
     "run-task",
     "serve",
     "skip",
+    "spans calibrate",
     "spans evaluate",
     "spans noise",
     "spans train",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from processes import CONTEXT, run_all
 
-from cfcre.errors import ConfigurationError
+from cfcre.errors import ConfigurationError, LedgerUnavailable
 from cfcre.operations.ledger import LeaderRecord, Ledger
 
 
@@ -122,6 +122,17 @@ def test_no_two_processes_ever_lead_together(ledger_url: str) -> None:
         assert first == second or ended <= began
 
 
+def takes_over(ledger: Ledger) -> bool:
+    """One try, as the elector's: a database that does not answer is asked again.
+
+    A process stopped in the middle of its transaction holds the row until the database ends it.
+    """
+    try:
+        return ledger.acquire_leader("watch", "me", 60)
+    except LedgerUnavailable:
+        return False
+
+
 @pytest.mark.kill
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_leader_that_is_gone_or_paused_is_replaced(ledger_url: str, end: signal.Signals) -> None:
@@ -137,7 +148,7 @@ def test_a_leader_that_is_gone_or_paused_is_replaced(ledger_url: str, end: signa
         assert process.pid is not None
         os.kill(process.pid, end)
         waited = time.monotonic() + 60
-        while not ledger.acquire_leader("watch", "me", 60):
+        while not takes_over(ledger):
             assert time.monotonic() < waited
             time.sleep(0.02)
         if end is signal.SIGSTOP:

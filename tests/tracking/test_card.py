@@ -48,6 +48,14 @@ def section(card: str, title: str) -> str:
     return match.group(1)
 
 
+def test_the_settings_of_the_method_itself_are_told_and_of_no_other() -> None:
+    settings = Settings().portable()
+    assert "rp\\_cre." not in section(model_card(evaluation(2), full_facts()), "Settings")
+    settings["method"]["name"] = "rp-cre"
+    told = section(model_card(evaluation(2), facts(settings=settings)), "Settings")
+    assert "rp\\_cre.attention\\_heads | 4 |" in told
+
+
 def test_every_section_says_its_facts() -> None:
     card = model_card(evaluation(2), full_facts())
     assert card.startswith("# Relation extraction after task 2\n")

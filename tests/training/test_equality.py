@@ -33,6 +33,7 @@ def tensors(state: LearnerState) -> dict[str, torch.Tensor]:
         **{f"projection.{k}": v for k, v in state.projection.state_dict().items()},
         "relation_embeddings": state.relation_embeddings,
         "prototypes": state.prototypes,
+        **state.extras,
     }
 
 

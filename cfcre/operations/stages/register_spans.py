@@ -112,7 +112,7 @@ def _log(
     task = running.claim
     batch = running.ledger.batch(task.batch_hash, task.stream)
     tracker.log_losses(run_id, trained["losses"], prefix="loss")
-    tracker.log_numbers(run_id, evaluation_numbers(evaluation), step=task.task)
+    tracker.log_metrics(run_id, evaluation_numbers(evaluation), step=task.task)
     tracker.log_document(run_id, evaluation, f"evaluation/{EVALUATION_FILE}")
     tracker.log_dataset(
         run_id,
