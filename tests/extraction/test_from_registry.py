@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from extraction_cases import ADDED
 
 from cfcre.config import load_settings
+from cfcre.data.digests import file_digests
 from cfcre.errors import NotFoundError, StateError
 from cfcre.extraction.calibration import Calibration
 from cfcre.extraction.extractor import Extractor
@@ -60,8 +63,8 @@ def extractor_state(tmp_path: Path) -> Path:
     """What a version of the extractor holds."""
     folder = tmp_path / "extractor-state"
     folder.mkdir()
-    (folder / "extractor.json").write_text("{}")
     Calibration(0.25, {"wrote": 0.125}).write(folder / "calibration.json")
+    (folder / "extractor.json").write_text(json.dumps({"files": file_digests(folder)}))
     return folder
 
 
@@ -109,6 +112,7 @@ def test_the_extractor_says_which_span_model_belongs_to_it(
 
 def test_an_extractor_without_a_relation_model(settings, register, span_folder, extractor_state):
     (extractor_state / "calibration.json").unlink()
+    (extractor_state / "extractor.json").write_text("{}")
     register("cfcre-spans", span_folder)
     register("cfcre-extractor", extractor_state, spans_version="1")
     for pinned in (False, True):
@@ -134,14 +138,22 @@ def test_what_is_missing_is_named(settings, register, span_folder, learner_folde
 
 
 def test_files_changed_behind_the_registrys_back_are_refused(settings, register, span_folder):
-    import hashlib
-
     digest = hashlib.sha256((span_folder / "model.json").read_bytes()).hexdigest()
     register("cfcre-spans", span_folder, state=digest)
     assert Extractor.from_registry(settings=settings)
     file = next((settings.home / "files").rglob("model.json"))
     file.write_text(file.read_text() + " ")
     with pytest.raises(StateError, match=r"model\.json is not the one that was registered"):
+        Extractor.from_registry(settings=settings)
+
+
+def test_a_calibration_that_was_changed_is_refused(
+    settings, register, span_folder, extractor_state
+):
+    register("cfcre-spans", span_folder)
+    Calibration(-1.0).write(extractor_state / "calibration.json")
+    register("cfcre-extractor", extractor_state, spans_version="1")
+    with pytest.raises(StateError, match=r"version 1 of cfcre-extractor is damaged: calibration"):
         Extractor.from_registry(settings=settings)
 
 
