@@ -1,7 +1,7 @@
 """Rows of some FewRel relations as a batch of JSON Lines, with relations named by their labels.
 
-    python benchmarks/fewrel_rows.py --data train.json.gz --names pid2name.json
-        --relations P26,P40,P3373,P355,P6 --count 100 > new_train.jsonl
+python benchmarks/fewrel_rows.py --data train.json.gz --names pid2name.json
+    --relations P26,P40,P3373,P355,P6 --count 100 > new_train.jsonl
 """
 
 from __future__ import annotations
