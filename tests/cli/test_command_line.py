@@ -17,6 +17,7 @@ from cfcre.config import Settings
 COMMANDS = [
     "config show",
     "demo",
+    "extract",
     "migrate",
     "models",
     "pipeline compile",
@@ -34,6 +35,7 @@ COMMANDS = [
     "run-task",
     "serve",
     "skip",
+    "spans calibrate",
     "spans evaluate",
     "spans noise",
     "spans train",

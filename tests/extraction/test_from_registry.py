@@ -43,12 +43,12 @@ def settings(home: Path):
 def register(settings, home: Path):
     """Function ``(name, state folder, **tags) -> version``; the version becomes the champion."""
 
-    def add(name: str, state: Path, **tags: str) -> str:
+    def add(name: str, files: Path, **tags: str) -> str:
         client = connect(settings, name).client
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name)
         folder = home / "files" / name / str(len(list(home.rglob("artifacts"))))
-        shutil.copytree(state, folder / "artifacts" / "state")
+        shutil.copytree(files, folder / "artifacts" / "state")
         made = client.create_model_version(
             name, folder.as_uri(), tags={f"cfcre.{k}": v for k, v in tags.items()}
         )
