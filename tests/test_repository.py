@@ -204,7 +204,14 @@ class TestLightImports:
         assert json.loads(in_a_fresh_python(f"import json, sys, cfcre; {self.loaded}")) == []
 
     @pytest.mark.parametrize(
-        "arguments", [["--help"], ["--version"], ["submit", "--help"], ["predict", "--help"]]
+        "arguments",
+        [
+            ["--help"],
+            ["--version"],
+            ["submit", "--help"],
+            ["predict", "--help"],
+            ["extract", "--help"],
+        ],
     )
     def test_help(self, arguments: list[str]) -> None:
         output = in_a_fresh_python(

@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from cfcre.config import ComputeSettings, ExtractionSettings, Settings, load_settings
+from cfcre.data.digests import verify_digests
+from cfcre.data.files import read_json
 from cfcre.errors import NotFoundError, StateError
 from cfcre.extraction.calibration import CALIBRATION_FILE, Calibration
 from cfcre.extraction.extractor import Extractor
@@ -73,7 +75,11 @@ def load_registered(
                 f"version {extractor} of {extractors.model_name} carries no tag "
                 "cfcre.spans_version: it was not registered by cfcre; promote another version"
             )
-        file = folder_of(extractors, extractor, _EXTRACTOR_FILE) / CALIBRATION_FILE
+        folder = folder_of(extractors, extractor, _EXTRACTOR_FILE)
+        description = read_json(folder / _EXTRACTOR_FILE)
+        what = f"version {extractor} of {extractors.model_name}"
+        verify_digests(folder, description.get("files", {}), what)
+        file = folder / CALIBRATION_FILE
         calibration = file if file.is_file() else None
     else:
         champion = champion_of(span_models)
