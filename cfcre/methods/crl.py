@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cfcre.data.schema import RelationExample
+from cfcre.data.tokenisation import EncodedExamples
 from cfcre.methods.base import Method, Session
 from cfcre.methods.feature_bank import FeatureBank
 from cfcre.methods.passes import train_passes
@@ -89,7 +90,7 @@ class CRL(Method):
         encoded = session.encode(state, state.memory)
         similarities = state.extras.pop(_SIMILARITY, None)
         if similarities is not None:
-            self._replay(state, labels, similarities.to(session.compute.device), session)
+            self._replay(state, encoded, labels, similarities.to(session.compute.device), session)
         # What predictions are compared with is computed as predictions are: in float32.
         means = class_means(
             session.represent(state, encoded, mixed=False), labels, len(state.catalogue)
@@ -102,10 +103,13 @@ class CRL(Method):
 
     @staticmethod
     def _replay(
-        state: LearnerState, labels: Tensor, similarities: Tensor, session: Session
+        state: LearnerState,
+        encoded: EncodedExamples,
+        labels: Tensor,
+        similarities: Tensor,
+        session: Session,
     ) -> None:
         settings = session.settings.crl
-        encoded = session.encode(state, state.memory)
         bank = _bank(state, session.represent(state, encoded), labels, session)
 
         def loss(h: Tensor, rows: Tensor) -> Losses:
