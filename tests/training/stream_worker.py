@@ -21,11 +21,7 @@ METHODS = ("cf-cre", "rp-cre", "crl", "cear", "finetune")
 #: rounding decides which of them K-means keeps, and then all that follows differs. That the choice
 #: is the same where representations are is shown with the other methods.
 CHANGED: dict[str, dict[str, Any]] = {
-    "crl": {
-        "memory.size": 40,
-        "method.learning_rate": 5e-4,
-        "method.head_learning_rate": 5e-4,
-    },
+    "crl": {"memory.size": 40, "method.learning_rate": 5e-4},
     "cear": {"memory.size": 40, "cear.memory_epochs": 1},
 }
 
