@@ -5,8 +5,8 @@ a bank of the features of all of D_k, which has no momentum encoder: a row is wh
 when it last saw the example. Phase two, from the second task on, is ``crl.replay_epochs`` passes
 over the memory with L = L_cl + ω L_kd: contrastive replay against a bank of the memory, and a
 distillation that keeps the similarities between old relations as the previous model had them.
-Prediction is the nearest class mean. The MLP learns at the encoder's rate: a much faster one makes all
-projections equal before the encoder can tell the relations apart.
+Prediction is the nearest class mean. The MLP learns at the encoder's rate: a much faster one makes
+all projections equal before the encoder can tell the relations apart.
 
 Source: Zhao, Xu, Yang and Gao, "Consistent Representation Learning for Continual Relation
 Extraction", Findings of ACL 2022. What differs from the public code is in docs/methods/crl.md.
