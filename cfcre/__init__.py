@@ -4,6 +4,7 @@ Layers, top to bottom (each may import only what stands below it; enforced by im
 
     cli
     operations            ledger, reconciler, gate, promotion, pipeline stages
+    extraction            text to entities and relations by both models
     tracking | intake     MLflow | object store, formats, validation
     evaluation            metrics over the accuracy matrix, plots, report
     methods | spans       CF-CRE and the baselines, learner state | joint extraction

@@ -24,7 +24,7 @@ from cfcre_components.select_memory.component import select_memory
 from cfcre_components.settle.component import settle
 from cfcre_components.train_task.component import train_task
 from cfcre_components.validate.component import validate
-from cfcre_pipelines.cluster import equip, place_on_gpu
+from cfcre_pipelines.preparing import Preparing
 
 __all__ = ["PIPELINE_NAME", "build", "continual_learning"]
 
@@ -42,36 +42,13 @@ def build(options: PipelineSettings, kubeflow: KubeflowSettings | None = None) -
     Returns:
         A kfp pipeline with the parameters ``stream``, ``batch`` and ``settings``.
     """
-
-    def prepare(
-        task: dsl.PipelineTask, *, memory: str = "1Gi", training: bool = False
-    ) -> dsl.PipelineTask:
-        # A cached claim would hand out a stale token; a cached training step another run's state.
-        task.set_caching_options(False)
-        task.set_container_image(options.image)
-        task.set_cpu_request("1").set_memory_request(memory)
-        return task if kubeflow is None else equip(task, options, kubeflow, training=training)
-
-    def prepare_training(task: dsl.PipelineTask) -> dsl.PipelineTask:
-        if options.training == "trainjob":
-            # The nodes of the TrainJob train; this pod hands the job over and waits for them.
-            return prepare(task, memory="2Gi", training=True)
-        prepare(task, memory=options.train_memory, training=True)
-        task.set_cpu_request(options.train_cpu)
-        if options.gpu_count:
-            task.set_accelerator_type(options.gpu_resource)
-            task.set_accelerator_limit(options.gpu_count)
-            if kubeflow is not None:
-                place_on_gpu(task, options)
-        return task
-
-    # A pod that nothing can schedule has no time of its own: only the run's ends it.
-    limits = dsl.PipelineConfig(active_deadline_seconds=options.run_timeout_seconds)
+    preparing = Preparing(options, kubeflow)
+    prepare, prepare_training = preparing.task, preparing.training
 
     @dsl.pipeline(
         name=PIPELINE_NAME,
         description="Learns one relation batch, judges the result and registers it.",
-        pipeline_config=None if kubeflow is None else limits,
+        pipeline_config=preparing.limits(),
     )
     def continual_learning(stream: str, batch: str = "", settings: str = "{}") -> None:
         run = dsl.PIPELINE_JOB_ID_PLACEHOLDER

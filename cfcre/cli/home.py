@@ -8,10 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cfcre.config import Settings
     from cfcre.intake.events.notifications import Look
     from cfcre.operations.ledger import Ledger
-    from cfcre.operations.reconciler import Launcher, ReconcileReport
+    from cfcre.operations.reconciler import Launcher
+    from cfcre.operations.report import ReconcileReport
     from cfcre.operations.watch import Step
 
 __all__ = ["actor", "open_ledger", "reconcile_step", "record_step"]
@@ -36,28 +39,40 @@ def reconcile_step(
     stream: str | None,
     check: Callable[[], None] = lambda: None,
 ) -> Step:
-    """One reconcile step of this home, as :func:`cfcre.operations.watch.watch` takes it."""
+    """One reconcile step of this home, as :func:`cfcre.operations.watch.watch` takes it.
+
+    A stream is looked at together with its stream of documents.
+    """
+    from cfcre.config.names import documents_stream, is_documents_stream
     from cfcre.intake.inbox import discover
     from cfcre.intake.store import open_store
     from cfcre.operations.reconciler import reconcile
+    from cfcre.operations.report import ReconcileReport
     from cfcre.operations.stages.common import inbox_cache
     from cfcre.operations.tracking_store import open_tracker
 
     store = open_store(settings)
     cache = inbox_cache(settings)
 
-    def step(skip: frozenset[str]) -> ReconcileReport:
+    def one(name: str | None, cache: Path, skip: frozenset[str]) -> ReconcileReport:
         return reconcile(
             settings=settings,
             store=store,
             ledger=ledger,
             launcher=launcher,
-            stream=stream,
-            discover=lambda: discover(store, stream, settings=settings, cache=cache),
-            open_tracker=lambda: open_tracker(settings),
+            stream=name,
+            discover=lambda: discover(store, name, settings=settings, cache=cache),
+            open_tracker=lambda kind: open_tracker(settings, kind),
             skip_streams=skip,
             check=check,
         )
+
+    def step(skip: frozenset[str]) -> ReconcileReport:
+        if stream is None or is_documents_stream(stream):
+            return one(stream, cache, skip)
+        # A cache for each: a listing of one stream must not forget the other's hashes.
+        both = (stream, cache), (documents_stream(stream), cache.with_stem("inbox-documents"))
+        return ReconcileReport.joined([one(name, own, skip) for name, own in both])
 
     return step
 

@@ -17,8 +17,10 @@ import click
 
 from cfcre import __version__
 from cfcre.cli import (
+    benchmark,
     config,
     demo,
+    extract,
     migrate,
     models,
     pipeline,
@@ -62,11 +64,13 @@ for command in (
     models.promote,
     models.rollback,
     predict.predict,
+    extract.extract,
     serve.serve,
     run_task.run_task,
     spans.spans,
     pipeline.pipeline,
     migrate.migrate,
+    benchmark.benchmark,
     config.config,
     ui.ui,
     demo.demo,
@@ -95,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wrong.show()
         return wrong.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted; what was not finished is taken up by the next 'cfcre watch'")
+        _say("interrupted; 'cfcre watch', or the same command, takes up what was not finished")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe (head, less) is gone; nothing is left to be flushed to it.

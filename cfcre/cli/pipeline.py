@@ -1,4 +1,4 @@
-"""``cfcre pipeline``: the pipeline as a file, as a run and as a recurring run of Kubeflow."""
+"""``cfcre pipeline``: a pipeline as a file, as a run and as a recurring run of Kubeflow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["pipeline"]
 
 @click.group()
 def pipeline() -> None:
-    """Work with the Kubeflow pipeline."""
+    """Work with the Kubeflow pipelines."""
 
 
 @pipeline.command("compile")
@@ -32,9 +32,17 @@ def pipeline() -> None:
     is_flag=True,
     help="Write the resources Pipeline and PipelineVersion for kubectl instead of the IR.",
 )
+@click.option(
+    "--pipeline",
+    "name",
+    type=click.Choice(["continual-learning", "joint-extraction"]),
+    default="continual-learning",
+    show_default=True,
+    help="Which one: relations of a stream, or the span model of its documents.",
+)
 @common_options
-def compile_(common: Common, out: Path, kubernetes_manifests: bool) -> None:
-    """Compile the pipeline continual-learning.
+def compile_(common: Common, out: Path, kubernetes_manifests: bool, name: str) -> None:
+    """Compile a pipeline.
 
     Image, GPU, sizes, times and names of secrets come from the settings pipeline and kubeflow.
     """
@@ -44,10 +52,10 @@ def compile_(common: Common, out: Path, kubernetes_manifests: bool) -> None:
 
     settings = common.settings()
     if kubernetes_manifests:
-        version = compile_manifests(out, settings)
+        version = compile_manifests(out, settings, name)
         click.echo(f"{out} written: pipeline version {version}")
     else:
-        compile_pipeline(out, settings)
+        compile_pipeline(out, settings, name)
         click.echo(f"{out} written")
 
 
@@ -60,15 +68,16 @@ def compile_(common: Common, out: Path, kubernetes_manifests: bool) -> None:
 def submit(common: Common, stream: str, batch: str | None) -> None:
     """Submit a run to Kubeflow; a run for the same batch that is under way is not doubled.
 
-    Without --batch the ledger says which batch is next. Where it knows of none, the run looks into
-    the inbox itself, and ends green when nothing is there.
+    A stream of documents (STREAM.documents) is learned by joint-extraction, any other by
+    continual-learning. Without --batch the ledger says which batch is next. Where it knows of none,
+    the run looks into the inbox itself, and ends green when nothing is there.
     """
     from cfcre.cli.home import open_ledger
     from cfcre.operations.kubeflow.client import KubeflowClient
     from cfcre.operations.kubeflow.launcher import submit_attempt
     from cfcre.operations.kubeflow.runs import next_name
     from cfcre.operations.kubeflow.runs import submit as submit_run
-    from cfcre_pipelines.compile import pipeline_package
+    from cfcre_pipelines.compile import pipeline_of_stream, pipeline_package
 
     settings = common.settings()
     _check_stream(stream)
@@ -80,7 +89,8 @@ def submit(common: Common, stream: str, batch: str | None) -> None:
         if record.settled or record.running:
             click.echo(_nothing_to_submit(record))
             return
-    client, package = KubeflowClient(settings.kubeflow), pipeline_package(settings)
+    client = KubeflowClient(settings.kubeflow)
+    package = pipeline_package(settings, pipeline_of_stream(stream))
     if wanted is not None:
         found = submit_attempt(client, ledger, package, settings, stream, wanted)
     else:
@@ -125,14 +135,14 @@ def set_(common: Common, stream: str, cron: str, disabled: bool, name: str | Non
     for. Doing it twice changes nothing.
     """
     from cfcre.operations.kubeflow.schedules import check_cron, set_schedule
-    from cfcre_pipelines.compile import pipeline_package
+    from cfcre_pipelines.compile import pipeline_of_stream, pipeline_package
 
     _check_stream(stream)
     check_cron(cron)
     settings = common.settings()
     made, change = set_schedule(
         _client(settings),
-        pipeline_package(settings),
+        pipeline_package(settings, pipeline_of_stream(stream)),
         name=name or f"cfcre-{stream}",
         stream=stream,
         cron=cron,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Reporter", "task_lines"]
 
-_STAGE_WIDTH = 14
+_STAGE_WIDTH = 18
 
 
 class Reporter:
@@ -148,12 +148,10 @@ def task_lines(batch: BatchRecord) -> list[str]:
         total = sum(batch.seconds.values())
         verb = "is the champion" if batch.state == "promoted" else "is held back"
         facts = batch.facts
-        accuracy = " ".join(number(a) for a in facts.get("accuracy") or [])
         lines = [
             f"{batch.stream}: task {batch.task} learned in {total:.0f} s; "
             f"version {batch.model_version} {verb}{why}",
-            f"  accuracy by task {accuracy} · average {number(facts.get('average_accuracy'))}"
-            f" · forgetting {number(facts.get('forgetting'))}",
+            f"  {_figures(facts)}",
         ]
         if batch.state == "held" and facts.get("gate"):
             lines.append(f"  the gate: {printable(str(facts['gate']))}")
@@ -164,6 +162,21 @@ def task_lines(batch: BatchRecord) -> list[str]:
         hint = "" if batch.state == "rejected" else "; 'cfcre retry' or 'cfcre skip' decides"
         return [f"{where} is {batch.state}{why}{hint}"]
     return [f"{where} is {batch.state}"]
+
+
+def _figures(facts: Mapping[str, Any]) -> str:
+    """What a learned task is measured by: F1 for documents, accuracy for relations."""
+    scores = facts.get("scores")
+    if isinstance(scores, Mapping):
+        return (
+            f"held-out documents: entity F1 {number(scores.get('entities'))}"
+            f" · relation F1 {number(scores.get('relations'))}"
+        )
+    accuracy = " ".join(number(a) for a in facts.get("accuracy") or [])
+    return (
+        f"accuracy by task {accuracy} · average {number(facts.get('average_accuracy'))}"
+        f" · forgetting {number(facts.get('forgetting'))}"
+    )
 
 
 def _about(stage: str, facts: Mapping[str, Any]) -> str:

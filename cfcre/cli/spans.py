@@ -163,6 +163,49 @@ def noise(
     )
 
 
+@spans.command()
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="Span model.",
+)
+@click.option(
+    "--relations",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    metavar="DIR",
+    help="Learner state whose thresholds are chosen.",
+)
+@click.option(
+    "--data",
+    type=_FILE,
+    required=True,
+    metavar="FILE",
+    help="Documents with all their entities and relations, not those of the training.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="F",
+    help="File to write, for 'cfcre extract --calibration F'.",
+)
+@_on_error
+@common_options
+def calibrate(
+    common: Common, model: Path, relations: Path, data: Path, out: Path, on_error: OnError
+) -> None:
+    """Choose the scores at which a relation model may say a relation at all.
+
+    Pairs of entities that no relation is labelled for are what it must say nothing about.
+    """
+    from cfcre.cli import spans_calibrate
+
+    spans_calibrate.run(model, relations, data, out, common.settings(), on_error)
+
+
 def _settings(common: Common, preset: str | None) -> Settings:
     from cfcre.config import span_preset
 

@@ -31,11 +31,18 @@ def status(common: Common, stream: str | None, as_json: bool) -> None:
 
 
 def _stream_lines(found: dict[str, Any]) -> list[str]:
+    from cfcre.config.names import is_documents_stream
+
     lines = [f"stream {found['name']}"]
     if found["tasks"]:
+        figures = (
+            ("entity F1", "relation F1")
+            if is_documents_stream(found["name"])
+            else ("average", "forgetting")
+        )
         header = (
             *("task", "batch", "state", "relations", "read", "accepted", "quarantined"),
-            *("version", "average", "forgetting", "verdict", "seconds"),
+            *("version", *figures, "verdict", "seconds"),
         )
         lines += _indent(table(header, [_task_row(task) for task in found["tasks"]]))
     notes = [task for task in found["tasks"] if task["reason"]]
@@ -62,11 +69,18 @@ def _task_row(task: dict[str, Any]) -> tuple[str, ...]:
         str(len(task["relations"])),
         *(number(rows[name]) for name in ("read", "accepted", "quarantined")),
         task["model_version"] or "-",
-        number(task["average_accuracy"]),
-        number(task["forgetting"]),
+        *_figures(task),
         task["verdict"] or "-",
         number(sum(task["seconds"].values()), 1) if task["seconds"] else "-",
     )
+
+
+def _figures(task: dict[str, Any]) -> tuple[str, str]:
+    """Of a relation task; of a task of documents its F1 figures."""
+    if "scores" in task:
+        scores = task["scores"] or {}
+        return number(scores.get("entities")), number(scores.get("relations"))
+    return number(task["average_accuracy"]), number(task["forgetting"])
 
 
 def _indent(text: str) -> list[str]:

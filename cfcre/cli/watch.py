@@ -6,8 +6,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import TYPE_CHECKING
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -137,37 +137,25 @@ def run_service(settings: Settings, options: ServiceOptions, interval: float) ->
     from cfcre.operations.watch import watch as watch_loop
 
     ledger, launcher, on_report = _prepare(settings)
-    terminated = threading.Event()
-    try:
-        with (
-            _stopped_by_sigterm(terminated),
-            open_service(
-                settings,
-                ledger,
-                record_step(settings, ledger),
-                options,
-            ) as service,
-        ):
-            for name, port in service.ports.items():
-                click.echo(f"{name} on port {port}")
-            watch_loop(
-                reconcile_step(
-                    settings,
-                    ledger,
-                    service.guard(launcher),
-                    options.stream,
-                    check=service.check,
-                ),
-                mode="interval",
-                interval_seconds=interval,
-                on_report=on_report,
-                hooks=service.hooks,
-            )
-    except KeyboardInterrupt:
-        if not terminated.is_set():
-            raise
-        # For a service SIGTERM is the ordinary end, and no failure.
-        click.echo("told to end; what was not finished is taken up by the next 'cfcre watch'")
+    told = _Told()
+    with told, open_service(settings, ledger, record_step(settings, ledger), options) as service:
+        told.wakes(service.wake)
+        for name, port in service.ports.items():
+            click.echo(f"{name} on port {port}")
+        watch_loop(
+            reconcile_step(
+                settings, ledger, service.guard(launcher), options.stream, check=service.check
+            ),
+            mode="interval",
+            stop=told.stop,
+            interval_seconds=interval,
+            on_report=on_report,
+            hooks=service.hooks,
+        )
+    if told.number == signal.SIGINT:
+        raise KeyboardInterrupt
+    # For a service SIGTERM is the ordinary end, and no failure.
+    click.echo("told to end; what was not finished is taken up by the next 'cfcre watch'")
 
 
 def _prepare(
@@ -190,17 +178,13 @@ def _prepare(
 
 
 @contextmanager
-def _stopped_by_sigterm(terminated: threading.Event | None = None) -> Iterator[None]:
+def _stopped_by_sigterm() -> Iterator[None]:
     """A service manager's SIGTERM takes the running task down with us, as Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Only the main thread hears signals.
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if terminated is not None:
-            if terminated.is_set():
-                return  # a second one must not cut the release of the leader lease off
-            terminated.set()
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
@@ -208,3 +192,56 @@ def _stopped_by_sigterm(terminated: threading.Event | None = None) -> Iterator[N
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+class _Told:
+    """A service's ear for SIGTERM and SIGINT.
+
+    The first signal interrupts what the main thread does, and is remembered: Python drops an
+    exception that is raised while it happens to run a finaliser, and the loop would go on. Later
+    signals must not cut the release of the leader lease off.
+
+    Attributes:
+        stop: Set with the first signal, and when the block ends.
+        number: The first signal; None without one.
+    """
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.number: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Told:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        self.stop.set()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        return self.number is not None and kind is KeyboardInterrupt
+
+    def wakes(self, pause: threading.Event) -> None:
+        """End a pause of the loop with the first signal.
+
+        In a thread: a handler that sets what its own thread waits for may wait for ever.
+        """
+
+        def wait() -> None:
+            self.stop.wait()
+            pause.set()
+
+        threading.Thread(target=wait, name="told-to-end", daemon=True).start()
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self.number is None:
+            self.number = number
+            self.stop.set()
+            raise KeyboardInterrupt

@@ -2,7 +2,7 @@
 
 One file a subject: :mod:`~cfcre.config.connections`, :mod:`~cfcre.config.learning`,
 :mod:`~cfcre.config.methods`, :mod:`~cfcre.config.cluster`, :mod:`~cfcre.config.services`,
-:mod:`~cfcre.config.spans`.
+:mod:`~cfcre.config.spans`, :mod:`~cfcre.config.joint`, :mod:`~cfcre.config.extraction`.
 
 Precedence, lowest to highest: the defaults below, ``<home>/config.yaml`` (or ``--config FILE``),
 environment variables (``CFCRE_HOME``, ``CFCRE_STORE``, ``CFCRE_LEDGER``, ``MLFLOW_TRACKING_URI``),
@@ -26,6 +26,8 @@ from cfcre.config.connections import (
     StoreSettings,
     TrackingSettings,
 )
+from cfcre.config.extraction import ExtractionSettings
+from cfcre.config.joint import JointSettings
 from cfcre.config.learning import (
     AugmentationSettings,
     ComputeSettings,
@@ -52,8 +54,10 @@ __all__ = [
     "ComputeSettings",
     "CrlSettings",
     "EncoderSettings",
+    "ExtractionSettings",
     "GateSettings",
     "IntakeSettings",
+    "JointSettings",
     "KubeflowSettings",
     "LedgerSettings",
     "MemorySettings",

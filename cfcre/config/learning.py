@@ -20,7 +20,9 @@ __all__ = [
 ]
 
 #: Methods that ``method.name`` takes; :mod:`cfcre.methods.registry` has the class of each.
-MethodName = Literal["cf-cre", "emar", "emar-aca", "rp-cre", "crl", "cear", "finetune", "joint"]
+MethodName = Literal[
+    "cf-cre", "cf-cre-plus", "emar", "emar-aca", "rp-cre", "crl", "cear", "finetune", "joint"
+]
 
 
 class EncoderSettings(Section):

@@ -6,7 +6,21 @@ from pydantic import Field
 
 from cfcre.config.section import Section
 
-__all__ = ["CearSettings", "CrlSettings", "RpCreSettings"]
+__all__ = ["CearSettings", "CfCrePlusSettings", "CrlSettings", "RpCreSettings"]
+
+
+class CfCrePlusSettings(Section):
+    """CF-CRE+ alone: what is frozen after the first task, and the classifier on it."""
+
+    frozen_share: float = Field(
+        0.5, gt=0, lt=1, description="Share of the encoder's layers frozen after the first task."
+    )
+    anchor_weight: float = Field(
+        0.2, ge=0, description="Weight w of the frozen features' classifier; 0 leaves it out."
+    )
+    shrinkage: float = Field(
+        0.3, gt=0, le=1, description="Share of the identity in the classifier's covariance."
+    )
 
 
 class RpCreSettings(Section):

@@ -18,6 +18,8 @@ from cfcre.config.connections import (
     StoreSettings,
     TrackingSettings,
 )
+from cfcre.config.extraction import ExtractionSettings
+from cfcre.config.joint import JointSettings
 from cfcre.config.learning import (
     AugmentationSettings,
     ComputeSettings,
@@ -27,7 +29,7 @@ from cfcre.config.learning import (
     MethodSettings,
     StreamSettings,
 )
-from cfcre.config.methods import CearSettings, CrlSettings, RpCreSettings
+from cfcre.config.methods import CearSettings, CfCrePlusSettings, CrlSettings, RpCreSettings
 from cfcre.config.section import Section
 from cfcre.config.services import (
     ServingSettings,
@@ -51,11 +53,14 @@ class Settings(Section):
     method: MethodSettings = MethodSettings()
     rp_cre: RpCreSettings = RpCreSettings()
     crl: CrlSettings = CrlSettings()
+    cf_cre_plus: CfCrePlusSettings = CfCrePlusSettings()
     cear: CearSettings = CearSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     memory: MemorySettings = MemorySettings()
     gate: GateSettings = GateSettings()
     spans: SpanSettings = SpanSettings()
+    joint: JointSettings = JointSettings()
+    extraction: ExtractionSettings = ExtractionSettings()
     compute: ComputeSettings = ComputeSettings()
     stream: StreamSettings = StreamSettings()
     pipeline: PipelineSettings = PipelineSettings()

@@ -11,7 +11,7 @@ import hashlib
 
 from cfcre.data.schema import SPLITS, RelationExample, Split
 
-__all__ = ["assign_split"]
+__all__ = ["assign_split", "split_of"]
 
 
 def assign_split(
@@ -25,10 +25,16 @@ def assign_split(
     """
     if example.split is not None:
         return example
-    return example.with_split(_split_of(example.content_key, ratio))
+    return example.with_split(split_of(example.content_key, ratio))
 
 
-def _split_of(key: str, ratio: tuple[int, int, int]) -> Split:
+def split_of(key: str, ratio: tuple[int, int, int] = (3, 1, 1)) -> Split:
+    """Draw a split from a key, always the same one.
+
+    Args:
+        key: ASCII text that stands for the content.
+        ratio: train : validation : test.
+    """
     digest = hashlib.sha256(b"split:" + key.encode("ascii")).digest()
     position = int.from_bytes(digest[:8], "big") % sum(ratio)
     for split, share in zip(SPLITS, ratio, strict=True):

@@ -58,6 +58,21 @@ class EncodedExamples:
         """Word pieces of each example, ``[N]``."""
         return np.diff(self.offsets)
 
+    def rows(self, index: npt.NDArray[np.int64]) -> EncodedExamples:
+        """The examples at these places, in this order; a place may come more than once."""
+        lengths = self.lengths[index]
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+        # Where each piece stands in its own example, added to where that example starts.
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        return EncodedExamples(
+            self.ids[np.repeat(self.offsets[index], lengths) + within],
+            offsets,
+            self.head[index],
+            self.tail[index],
+            self.windowed[index],
+            self.pad_id,
+        )
+
     def head_rows(self, count: int) -> EncodedExamples:
         """The first ``count`` examples."""
         return EncodedExamples(
@@ -113,6 +128,11 @@ class MarkerTokenizer:
         """Ids of :data:`MARKERS`."""
         v = self.vocabulary_size
         return v, v + 1, v + 2, v + 3
+
+    @property
+    def backend(self) -> Tokenizer:
+        """The encoder's own tokenizer."""
+        return self._backend
 
     def save(self, path: Path) -> None:
         """Write the backend as ``tokenizer.json``."""

@@ -117,8 +117,17 @@ def display_names(relations: Sequence[str], length: int = 30) -> list[str]:
 
 
 @contextmanager
-def new_figure(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """Yield a figure in the house style; save it when the block ends."""
+def new_figure(
+    path: Path, width: float, height: float, *, vector: bool = False
+) -> Iterator[Figure]:
+    """Yield a figure in the house style; save it when the block ends.
+
+    Args:
+        path: PNG to write.
+        width: Inches.
+        height: Inches.
+        vector: Write the same figure as SVG beside it.
+    """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -138,6 +147,8 @@ def new_figure(path: Path, width: float, height: float) -> Iterator[Figure]:
         "axes.spines.right": False,
         "xtick.color": INK,
         "ytick.color": INK,
+        # Names inside an SVG file are drawn from this instead of from the clock.
+        "svg.hashsalt": "cfcre",
     }
     with rc_context(style), warnings.catch_warnings():
         # A glyph that is missing after all is a box in a picture, not a fault of a task.
@@ -150,6 +161,10 @@ def new_figure(path: Path, width: float, height: float) -> Iterator[Figure]:
         # No creation date and no version: equal input gives equal bytes.
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
         write_bytes(path, buffer.getvalue())
+        if vector:
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+            write_bytes(path.with_suffix(".svg"), buffer.getvalue())
 
 
 def finite(value: Any) -> float:

@@ -67,8 +67,13 @@ class RunStore:
         if stored is not None:
             return stored, True
         result = work()
-        write_json(self.path(name, decides), {"decides": _plain(decides), "result": result})
+        self.keep(name, decides, result)
         return result, False
+
+    def keep(self, name: str, decides: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        """Store the result of a run, in the place of an older one."""
+        document = {"decides": _plain(decides), "result": dict(result)}
+        write_json(self.path(name, decides), document)
 
 
 def _plain(decides: Mapping[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from cfcre.intake.manifest import Manifest, ManifestFile, parse_manifest
 from cfcre.intake.rows import FileFacts, RawBatch, RawRow
 from cfcre.intake.store import ObjectStore
 
-__all__ = ["ingest_batch", "parse_bytes"]
+__all__ = ["batch_manifest", "ingest_batch", "parse_bytes", "verified_bytes"]
 
 
 def ingest_batch(store: ObjectStore, batch: BatchReference, *, settings: Settings) -> RawBatch:
@@ -34,24 +34,7 @@ def ingest_batch(store: ObjectStore, batch: BatchReference, *, settings: Setting
         NotFoundError: The batch is not in the inbox any more.
         StoreUnavailable: The store did not answer.
     """
-    if not batch.keys:
-        raise BatchRejected("invalid_name", "the object's key can not be used; rename the object")
-    first = batch.manifest_key or batch.keys[0]
-    problem = name_problem(first)
-    if problem is not None:
-        raise problem
-    if batch.manifest_key is None:
-        manifest, folder = _own_manifest(batch), str(PurePosixPath(first).parent)
-    else:
-        folder = str(PurePosixPath(first).parent)
-        _, stream, name = folder.split("/", 2)
-        data = store.read(first, limit=MAX_MANIFEST_BYTES)
-        manifest = parse_manifest(data, stream=stream, batch=name)
-        if manifest.batch_hash != batch.batch_hash:
-            raise BatchRejected(
-                "checksum_mismatch",
-                "the manifest was changed after the batch was recorded; submit it as a new batch",
-            )
+    manifest, folder = batch_manifest(store, batch)
     result = RawBatch(batch.stream, batch.batch_hash, [], descriptions=manifest.descriptions)
     wanted = frozenset(manifest.relations) if manifest.relations is not None else None
     for file in manifest.files:
@@ -65,6 +48,38 @@ def ingest_batch(store: ObjectStore, batch: BatchReference, *, settings: Setting
     for index, row in enumerate(result.rows):
         row.index = index
     return result
+
+
+def batch_manifest(store: ObjectStore, batch: BatchReference) -> tuple[Manifest, str]:
+    """The manifest of a batch of the inbox, and the folder that its paths are relative to.
+
+    Args:
+        store: The object store.
+        batch: A pending batch or a ledger claim. A single object gets a manifest of its own.
+
+    Raises:
+        BatchRejected: The key is unusable, or the manifest is another one than was recorded.
+        NotFoundError: The batch is not in the inbox any more.
+        StoreUnavailable: The store did not answer.
+    """
+    if not batch.keys:
+        raise BatchRejected("invalid_name", "the object's key can not be used; rename the object")
+    first = batch.manifest_key or batch.keys[0]
+    problem = name_problem(first)
+    if problem is not None:
+        raise problem
+    if batch.manifest_key is None:
+        return _own_manifest(batch), str(PurePosixPath(first).parent)
+    folder = str(PurePosixPath(first).parent)
+    _, stream, name = folder.split("/", 2)
+    data = store.read(first, limit=MAX_MANIFEST_BYTES)
+    manifest = parse_manifest(data, stream=stream, batch=name)
+    if manifest.batch_hash != batch.batch_hash:
+        raise BatchRejected(
+            "checksum_mismatch",
+            "the manifest was changed after the batch was recorded; submit it as a new batch",
+        )
+    return manifest, folder
 
 
 def _own_manifest(batch: BatchReference) -> Manifest:
@@ -83,19 +98,7 @@ def _file(
     rows_before: int,
 ) -> tuple[FileFacts, list[RawRow]]:
     limits = settings.intake
-    try:
-        data = store.read(f"{folder}/{file.path}", limit=limits.max_object_bytes)
-    except NotFoundError as error:
-        raise BatchRejected(
-            "manifest_missing_file", f"{file.path} is not in {folder}; upload it and submit again"
-        ) from error
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != file.sha256 or (file.bytes is not None and file.bytes != len(data)):
-        raise BatchRejected(
-            "checksum_mismatch",
-            f"{file.path} has {len(data)} bytes with sha256 {digest[:12]}…, expected "
-            f"{file.sha256[:12]}…; upload it again",
-        )
+    data = verified_bytes(store, folder, file, settings)
     selection = Selection(wanted, manifest.limits, limits.split_ratio)
     format, rows, total = parse_bytes(
         data,
@@ -115,7 +118,32 @@ def _file(
             f"the batch holds more than {limits.max_rows} rows (intake.max_rows); "
             "submit it in parts",
         )
-    return FileFacts(file.path, digest, len(data), format, total, len(rows)), rows
+    return FileFacts(file.path, file.sha256, len(data), format, total, len(rows)), rows
+
+
+def verified_bytes(
+    store: ObjectStore, folder: str, file: ManifestFile, settings: Settings
+) -> bytes:
+    """A file of a batch as it is stored, once it is known to be the one that the manifest lists.
+
+    Raises:
+        BatchRejected: It is missing, too large, or another one.
+        StoreUnavailable: The store did not answer.
+    """
+    try:
+        data = store.read(f"{folder}/{file.path}", limit=settings.intake.max_object_bytes)
+    except NotFoundError as error:
+        raise BatchRejected(
+            "manifest_missing_file", f"{file.path} is not in {folder}; upload it and submit again"
+        ) from error
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != file.sha256 or (file.bytes is not None and file.bytes != len(data)):
+        raise BatchRejected(
+            "checksum_mismatch",
+            f"{file.path} has {len(data)} bytes with sha256 {digest[:12]}…, expected "
+            f"{file.sha256[:12]}…; upload it again",
+        )
+    return data
 
 
 def parse_bytes(

@@ -110,7 +110,8 @@ def read_quarantine(store: ObjectStore, which: str) -> tuple[QuarantineEntry, li
 
     Args:
         store: The object store.
-        which: Batch name, batch hash, or at least four first digits of the hash.
+        which: Batch name, batch hash, or at least four first digits of the hash; before it may
+            stand a stream and a slash.
 
     Raises:
         NotFoundError: No such batch.
@@ -118,7 +119,8 @@ def read_quarantine(store: ObjectStore, which: str) -> tuple[QuarantineEntry, li
         DataError: The stored rows are damaged.
         StoreUnavailable: The store did not answer.
     """
-    entries = list_quarantine(store)
+    stream, _, which = which.rpartition("/")
+    entries = list_quarantine(store, stream or None)
     fitting = [e for e in entries if which in (e.batch_name, e.batch_hash)]
     if not fitting and len(which) >= 4:
         fitting = [e for e in entries if e.batch_hash.startswith(which)]
@@ -128,7 +130,9 @@ def read_quarantine(store: ObjectStore, which: str) -> tuple[QuarantineEntry, li
         )
     if len(fitting) > 1:
         names = ", ".join(f"{e.stream}/{e.batch_hash[:12]}" for e in fitting[:5])
-        raise ConfigurationError(f"{which!r} fits {len(fitting)} batches ({names}); use the hash")
+        raise ConfigurationError(
+            f"{which!r} fits {len(fitting)} batches ({names}); name one of them as STREAM/HASH"
+        )
     entry = fitting[0]
     key = f"{_ROOT}/{entry.stream}/{entry.batch_hash}.jsonl"
     try:

@@ -13,12 +13,14 @@ from typing import Literal
 from pydantic import ValidationError
 
 from cfcre.config import Settings
+from cfcre.config.names import is_documents_stream
 from cfcre.data.schema import SPLITS, Split
 from cfcre.errors import BatchRejected, ConfigurationError
 from cfcre.intake.formats import Limits, Selection, check_format
 from cfcre.intake.inbox import INBOX, MAX_MANIFEST_BYTES
 from cfcre.intake.ingest import parse_bytes
 from cfcre.intake.manifest import MANIFEST, Manifest, ManifestFile, parse_manifest
+from cfcre.intake.span_documents import count_documents
 from cfcre.intake.store import NAME, ObjectStore
 
 __all__ = ["SubmitFile", "SubmitResult", "parse_file", "parse_limits", "submit_batch"]
@@ -127,6 +129,12 @@ def submit_batch(
     if not files:
         raise ConfigurationError("no file to submit; give one or more")
     check_format(format)
+    documents = is_documents_stream(stream)
+    if documents and (format not in (None, "spert") or relations or limits):
+        raise ConfigurationError(
+            f"stream {stream!r} takes documents (format spert), whole: give no other format, no "
+            "relations and no limits"
+        )
     wanted = frozenset(relations) if relations is not None else None
     entries: list[ManifestFile] = []
     contents: list[bytes] = []
@@ -136,9 +144,12 @@ def submit_batch(
         count = Selection(nothing=True)
         # Read under the name it will have in the store, so that both recognise the same format.
         path = _stored_name(file.path.name, {e.path for e in entries})
-        _, _, total = parse_bytes(
-            data, path, format=format, declared=file.split, selection=count, settings=settings
-        )
+        if documents:
+            total = count_documents(data, path, settings)
+        else:
+            _, _, total = parse_bytes(
+                data, path, format=format, declared=file.split, selection=count, settings=settings
+            )
         seen |= count.seen
         contents.append(data)
         digest = hashlib.sha256(data).hexdigest()

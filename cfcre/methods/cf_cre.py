@@ -107,12 +107,12 @@ class CFCRE(Method):
 
         def activation_loss(h: Tensor, y: Tensor) -> Losses:
             parts: Losses = {}
+            if weights.lambda2:
+                parts["L_rp"] = replay_loss(h, embeddings, y, scale=settings.similarity_scale)
             if weights.lambda1:
                 parts["L_cl"] = contrastive_loss(
                     state.projection(h), state.projection(prototypes), y, tau=settings.tau
                 )
-            if weights.lambda2:
-                parts["L_rp"] = replay_loss(h, embeddings, y, scale=settings.similarity_scale)
             return _weighted(parts, {"L_cl": weights.lambda1, "L_rp": weights.lambda2})
 
         def memory_loss(h: Tensor, y: Tensor) -> Losses:

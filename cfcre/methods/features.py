@@ -10,6 +10,7 @@ import torch
 
 from cfcre.data.batching import inference_batches, pad_batch
 from cfcre.data.tokenisation import EncodedExamples
+from cfcre.modeling.anchor import PARTS
 from cfcre.modeling.compute import Compute
 from cfcre.modeling.encoder import RelationEncoder
 from cfcre.modeling.parallel import current_group
@@ -24,6 +25,7 @@ def extract(
     token_budget: int,
     *,
     mixed: bool = False,
+    anchor: int = 0,
 ) -> npt.NDArray[np.float32]:
     """Representations h (eq. 1), float32 ``[N, d]``, in the order of the examples.
 
@@ -38,10 +40,12 @@ def extract(
         mixed: Use the training precision: for what only training reads. By default float32, so that
             what is evaluated, registered and served is the same number on every machine up to
             rounding.
+        anchor: A layer whose features follow the representations, ``[N, d + 4 d]``; 0 for none.
     """
     group = current_group()
     batches = inference_batches(encoded.lengths, token_budget)[group.rank :: group.size]
-    result = np.zeros((len(encoded), encoder.size), dtype=np.float32)
+    width = encoder.size * (1 + PARTS if anchor else 1)
+    result = np.zeros((len(encoded), width), dtype=np.float32)
     training = encoder.training
     encoder.eval()
     try:
@@ -49,12 +53,11 @@ def extract(
         with torch.inference_mode(), precision:
             for index in batches:
                 batch = pad_batch(encoded, index)
-                h = encoder(
-                    torch.from_numpy(batch.ids).to(compute.device),
-                    torch.from_numpy(batch.mask).to(compute.device),
-                    torch.from_numpy(batch.head).to(compute.device),
-                    torch.from_numpy(batch.tail).to(compute.device),
-                )
+                inputs = [
+                    torch.from_numpy(part).to(compute.device)
+                    for part in (batch.ids, batch.mask, batch.head, batch.tail)
+                ]
+                h = encoder.with_anchor(*inputs, layer=anchor) if anchor else encoder(*inputs)
                 result[index] = h.cpu().numpy()
     finally:
         encoder.train(training)

@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from cfcre.config import ComputeSettings, EncoderSettings, MethodSettings, Settings
 from cfcre.data.schema import RelationExample
-from cfcre.data.tokenisation import EncodedExamples
+from cfcre.data.tokenisation import EncodedExamples, fits
 from cfcre.errors import DataError, StateError
 from cfcre.methods.features import extract
 from cfcre.methods.state import LearnerState
+from cfcre.modeling.anchored import anchor_layer
 from cfcre.modeling.compute import Compute
 from cfcre.modeling.prediction import rank_relations
 from cfcre.modeling.rules import make_rule
@@ -82,6 +83,7 @@ class Predictor:
         state.encoder.to(self._compute.device).eval()
         self.prototypes: Array = state.prototypes.numpy()
         scale = MethodSettings.model_validate(state.settings["method"]).similarity_scale
+        self._anchor = anchor_layer(state.extras)
         self.rule = make_rule(state.rule, self.prototypes, state.extras, scale)
 
     @classmethod
@@ -110,8 +112,14 @@ class Predictor:
         """Stored examples."""
         return list(self._state.memory)
 
+    def fits(self, examples: Sequence[RelationExample]) -> list[bool]:
+        """Whether head and tail of each example, with all between them, fit the encoder."""
+        return fits(self._state.tokenizer, examples, self._max_length)
+
     def embed(self, examples: Sequence[RelationExample]) -> Array:
-        """Unit representations, float32 ``[N, d]``.
+        """What the rule reads: unit representations, float32 ``[N, d]``.
+
+        A rule that looks at a lower layer too has its features behind them, ``[N, d + f]``.
 
         Raises:
             DataError: Head and tail of an example are too far apart for the encoder.
@@ -133,18 +141,20 @@ class Predictor:
         return self._state.tokenizer.encode(examples, self._max_length)
 
     def represent(self, encoded: EncodedExamples) -> Array:
-        """Unit representations of word pieces, float32 ``[N, d]``; one thread at a time."""
-        if not len(encoded):
-            return np.zeros((0, self.prototypes.shape[1]), dtype=np.float32)
-        h = extract(self._state.encoder, encoded, self._compute, self._budget)
-        return np.asarray(h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12))
+        """As :meth:`embed`, of word pieces; one thread at a time."""
+        encoder, size = self._state.encoder, self.prototypes.shape[1]
+        found = extract(encoder, encoded, self._compute, self._budget, anchor=self._anchor)
+        h = found[:, :size]
+        found[:, :size] = h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12)
+        return found
 
     def similarities(self, examples: Sequence[RelationExample]) -> Array:
         """Eq. 12: cosine of each example with each prototype, float32 ``[N, R]``.
 
         Whatever the rule of prediction: for maps, and for relations that look alike.
         """
-        return np.asarray(self.embed(examples) @ self.prototypes.T)
+        size = self.prototypes.shape[1]
+        return np.asarray(self.embed(examples)[:, :size] @ self.prototypes.T)
 
     def predict_best(self, examples: Sequence[RelationExample]) -> list[str]:
         """The relation of the highest score of each example; eq. 13 for the nearest prototype."""

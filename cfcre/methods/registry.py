@@ -6,6 +6,7 @@ from cfcre.errors import ConfigurationError
 from cfcre.methods.base import Method
 from cfcre.methods.cear import CEAR
 from cfcre.methods.cf_cre import CFCRE
+from cfcre.methods.cf_cre_plus import CFCREPlus
 from cfcre.methods.crl import CRL
 from cfcre.methods.emar import EMAR
 from cfcre.methods.emar_aca import EMARACA
@@ -17,7 +18,8 @@ __all__ = ["METHODS", "get_method"]
 
 #: Every method; :data:`cfcre.config.learning.MethodName` lists the same names.
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (CFCRE, EMAR, EMARACA, RPCRE, CRL, CEAR, Finetune, Joint)
+    method.name: method
+    for method in (CFCRE, CFCREPlus, EMAR, EMARACA, RPCRE, CRL, CEAR, Finetune, Joint)
 }
 
 

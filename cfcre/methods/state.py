@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,18 +79,27 @@ class LearnerState:
     extras: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def fresh(cls, settings: Settings) -> LearnerState:
+    def fresh(cls, settings: Settings, *, like: LearnerState | None = None) -> LearnerState:
         """A learner that knows no relation yet.
+
+        Args:
+            settings: Of encoder, method and seed.
+            like: A learner that has learned nothing; its weights are copied and its tokenizer is
+                shared, where they would be read again. Made with the same settings of the encoder.
 
         Raises:
             ConfigurationError: The encoder can not be found or loaded.
         """
         folder = resolve_encoder(settings.encoder.name)
-        verify_weights(settings.encoder.name, folder)
-        encoder, projection = _build(folder, settings.encoder, settings.method, settings.seed)
+        if like is None:
+            verify_weights(settings.encoder.name, folder)
+        transformer = None if like is None else copy.deepcopy(like.encoder.transformer)
+        encoder, projection = _build(
+            folder, settings.encoder, settings.method, settings.seed, transformer
+        )
         return cls(
             encoder=encoder,
-            tokenizer=load_tokenizer(str(folder)),
+            tokenizer=load_tokenizer(str(folder)) if like is None else like.tokenizer,
             projection=projection,
             relation_embeddings=torch.zeros(0, encoder.size),
             settings=settings.portable(),
@@ -216,14 +226,19 @@ def verify_files(folder: Path) -> dict[str, Any]:
 
 
 def _build(
-    folder: Path, encoder: EncoderSettings, method: MethodSettings, seed: int
+    folder: Path,
+    encoder: EncoderSettings,
+    method: MethodSettings,
+    seed: int,
+    transformer: torch.nn.Module | None = None,
 ) -> tuple[RelationEncoder, Projection]:
     # Eager attention is the faster one on a CPU for sentences of this length, sdpa on a GPU.
     attention = "sdpa" if torch.cuda.is_available() else "eager"
     generator = torch.Generator().manual_seed(seed)
-    transformer = load_transformer(
-        folder, attention=attention, hidden_dropout=encoder.hidden_dropout
-    )
+    if transformer is None:
+        transformer = load_transformer(
+            folder, attention=attention, hidden_dropout=encoder.hidden_dropout
+        )
     relation_encoder = RelationEncoder(transformer, encoder.representation_dropout, generator)
     projection = Projection(
         relation_encoder.size, method.projection_hidden, method.projection_size, generator

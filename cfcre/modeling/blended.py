@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -27,8 +25,9 @@ def layer_length(representations: Tensor) -> Tensor:
     Rules read directions alone, while an MLP with biases reads lengths too. At unit length a
     coordinate would be so small that the biases drown it after a few steps.
     """
-    unit: Tensor = functional.normalize(representations, dim=-1)
-    return unit * math.sqrt(unit.shape[-1])
+    length = float(representations.shape[-1]) ** 0.5
+    result: Tensor = functional.normalize(representations, dim=-1) * length
+    return result
 
 
 class Blended:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cfcre.data.tokenisation import MARKERS
 from cfcre.errors import ConfigurationError
+from cfcre.modeling.anchor import anchor_features
 from cfcre.modeling.dropout import ByteDropout, replace_dropout
 
 __all__ = ["RelationEncoder", "load_transformer"]
@@ -39,6 +40,7 @@ class RelationEncoder(nn.Module):
         self.norm = nn.LayerNorm(size)
         nn.init.normal_(self.output.weight, std=(2 * size) ** -0.5, generator=generator)
         nn.init.zeros_(self.output.bias)
+        self._frozen = 0
 
     def forward(self, ids: Tensor, mask: Tensor, head: Tensor, tail: Tensor) -> Tensor:
         """Representations of one padded batch.
@@ -52,14 +54,95 @@ class RelationEncoder(nn.Module):
         Returns:
             float32 ``[B, d]``, whatever precision the transformer ran in.
         """
-        states = self.transformer(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        rows = torch.arange(len(ids), device=ids.device)
+        states = self.transformer(
+            input_ids=ids, attention_mask=self._attention_mask(mask)
+        ).last_hidden_state
+        return self._represent(states, head, tail)
+
+    def with_anchor(
+        self, ids: Tensor, mask: Tensor, head: Tensor, tail: Tensor, *, layer: int
+    ) -> Tensor:
+        """Representations, and behind them the features of a lower layer, in one pass.
+
+        Args:
+            ids: int64 ``[B, L]``, of the whole vocabulary: ends of entities are found by their
+                markers.
+            mask: As for :meth:`forward`.
+            head: As for :meth:`forward`.
+            tail: As for :meth:`forward`.
+            layer: From 1 on; see :func:`cfcre.modeling.anchor.anchor_features`.
+
+        Returns:
+            float32 ``[B, d + 4 d]``.
+        """
+        found = self.transformer(
+            input_ids=ids, attention_mask=self._attention_mask(mask), output_hidden_states=True
+        )
+        config: Any = self.transformer.config
+        ends = (
+            (ids == config.cfcre_base_vocabulary + MARKERS.index(marker)).long().argmax(dim=1)
+            for marker in ("[E12]", "[E22]")
+        )
+        spans = zip((head, tail), ends, strict=True)
+        features = anchor_features(found.hidden_states[layer], mask, *spans)
+        return torch.cat([self._represent(found.last_hidden_state, head, tail), features], dim=-1)
+
+    def _represent(self, states: Tensor, head: Tensor, tail: Tensor) -> Tensor:
+        rows = torch.arange(len(states), device=states.device)
         pair = torch.cat([states[rows, head], states[rows, tail]], dim=-1)
         # The head of the network and all losses stay in float32: cosines between near prototypes
         # differ in digits that bfloat16 does not have.
-        with torch.autocast(ids.device.type, enabled=False):
+        with torch.autocast(states.device.type, enabled=False):
             result: Tensor = self.norm(self.output(self.dropout(pair.float())))
         return result
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The transformer's layers, the lowest first.
+
+        Raises:
+            ConfigurationError: It is built in a way that was not met yet.
+        """
+        config: Any = self.transformer.config
+        for module in self.transformer.modules():
+            if isinstance(module, nn.ModuleList) and len(module) == config.num_hidden_layers:
+                return module
+        raise ConfigurationError(
+            f"no list of {config.num_hidden_layers} layers was found in the encoder "
+            f"{type(self.transformer).__name__}"
+        )
+
+    def freeze_lower(self, layers: int) -> None:
+        """Train only the transformer's layers above the first ``layers``, and what follows them.
+
+        What is frozen has no dropout either, so that it gives in training what it gives later.
+        """
+        self._frozen = layers
+        self.transformer.requires_grad_(layers == 0)
+        for layer in list(self.layers)[layers:]:
+            layer.requires_grad_(True)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> RelationEncoder:
+        """Training or evaluation; frozen parts stay in evaluation."""
+        super().train(mode)
+        if mode and self._frozen:
+            self.transformer.eval()
+            for layer in list(self.layers)[self._frozen :]:
+                layer.train()
+        return self
+
+    def _attention_mask(self, mask: Tensor) -> Tensor:
+        """The mask as the transformer's attention takes it.
+
+        With scaled-dot-product attention transformers would ask whether anything is masked, and a
+        GPU would have to finish all its work to answer, in every step. A mask that has its final
+        shape is taken as it is.
+        """
+        config: Any = self.transformer.config
+        if config._attn_implementation == "sdpa":
+            return mask.bool()[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
+        return mask.long()
 
     # Methods, not a property: nn.Module would register an assigned module instead of calling a
     # property's setter.

@@ -11,6 +11,7 @@ rule                  scores
 ``linear``             ``W h + b``
 ``attention-memory``   cosine of RP-CRE's refined representation with the relation embedding
 ``blended``            classifier's and nearest prototype's probabilities: :mod:`.blended`
+``anchored``            nearest prototype and frozen features' classifier: :mod:`.anchored`
 ====================  ==========================================================
 
 A new rule is one class and one entry of :data:`RULES`.
@@ -27,6 +28,8 @@ import torch
 from torch import Tensor
 
 from cfcre.errors import StateError
+from cfcre.modeling.anchor import PARTS
+from cfcre.modeling.anchored import ANCHORED, Anchored
 from cfcre.modeling.attention_memory import AttentionMemory
 from cfcre.modeling.blended import BLENDED, Blended
 from cfcre.modeling.losses import cosine_similarity
@@ -203,11 +206,23 @@ def _blended(prototypes: Array, extras: Mapping[str, Tensor], scale: float) -> P
     )
 
 
+def _anchored(prototypes: Array, extras: Mapping[str, Tensor], scale: float) -> PredictionRule:
+    relations, size = prototypes.shape
+    return Anchored(
+        prototypes,
+        rule_tensor(extras, "anchor.weight", (relations, PARTS * size)),
+        rule_tensor(extras, "anchor.bias", (relations,)),
+        share=float(rule_tensor(extras, "anchor.share", ())),
+        scale=scale,
+    )
+
+
 RULES: dict[str, RuleFactory] = {
     NEAREST_PROTOTYPE: _nearest_prototype,
     "linear": _linear,
     "attention-memory": _attention,
     BLENDED: _blended,
+    ANCHORED: _anchored,
 }
 
 

@@ -86,6 +86,7 @@ def rows_in_use(
     compact = nn.Embedding(len(used), table.embedding_dim, device=table.weight.device)
     with torch.no_grad():
         compact.weight.copy_(table.weight[rows])
+    compact.requires_grad_(table.weight.requires_grad)
     model.set_word_embeddings(compact)
     swapped = RowsInUse(
         mapped[:-1].reshape(ids.shape).astype(np.int64),

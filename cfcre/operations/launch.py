@@ -16,7 +16,9 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from cfcre.config.names import is_documents_stream
 from cfcre.operations.local_run import read_settings_file
 from cfcre.operations.owner import current_owner
 
@@ -41,8 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from kfp import local
 
-    from cfcre_pipelines.continual_learning import continual_learning
-
+    pipeline = _pipeline(given.stream)
     local.init(
         runner=local.SubprocessRunner(use_venv=False),
         pipeline_root=str(given.run_dir / "artifacts"),
@@ -52,15 +53,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         enable_caching=False,
     )
     try:
-        continual_learning(
-            stream=given.stream, batch=given.batch, settings=read_settings_file(given.run_dir)
-        )
+        pipeline(stream=given.stream, batch=given.batch, settings=read_settings_file(given.run_dir))
     except RuntimeError as failure:
         sys.stderr.write(f"{failure}\n")
         return 1
     finally:
         shutil.rmtree(given.run_dir / "tmp", ignore_errors=True)
     return 0
+
+
+def _pipeline(stream: str) -> Any:
+    """The pipeline that learns the stream's batches."""
+    if is_documents_stream(stream):
+        from cfcre_pipelines.joint_extraction import joint_extraction
+
+        return joint_extraction
+    from cfcre_pipelines.continual_learning import continual_learning
+
+    return continual_learning
 
 
 def _end_with(parent: int) -> None:

@@ -120,7 +120,7 @@ def run_pipeline(
     *,
     on_event: Callable[[Event], None] | None = None,
 ) -> RunResult:
-    """Run ``continual-learning`` once and wait for its end.
+    """Run the pipeline of the stream once and wait for its end.
 
     Args:
         settings: Settings of the run.
@@ -171,9 +171,10 @@ def trim_runs(home: Path, keep: int) -> None:
 
 
 def _drop_states(run_dir: Path) -> None:
-    """Delete the learner states between the stages of a green run: MLflow has the last one."""
-    for description in list((run_dir / "artifacts").rglob("state.json")):
-        shutil.rmtree(description.parent, ignore_errors=True)
+    """Delete the models between the stages of a green run: MLflow has the last one."""
+    for name in ("state.json", "model.json"):
+        for description in list((run_dir / "artifacts").rglob(name)):
+            shutil.rmtree(description.parent, ignore_errors=True)
 
 
 def _in_use(run_dir: Path) -> bool:

@@ -51,7 +51,7 @@ def draw(judged: Judged, figures: Path, *, tasks: Sequence[Mapping[str, Any]]) -
             judged.evaluation,
             folder,
             prototypes=predictor.prototypes,
-            memory=predictor.embed(memory),
+            memory=predictor.embed(memory)[:, : predictor.prototypes.shape[1]],
             memory_relations=[e.relation for e in memory],
             task_of=arrived,
         )

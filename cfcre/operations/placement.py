@@ -14,7 +14,7 @@ from typing import Protocol
 from cfcre.errors import DataError, NotFoundError
 from cfcre.operations.ledger import BatchRecord, Ledger
 
-__all__ = ["REASON_FILE", "MovingStore", "place", "place_duplicate"]
+__all__ = ["REASON_FILE", "MovingStore", "place", "place_duplicate", "placed_key"]
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def place(
     # A manifest says that a batch is complete: it leaves the inbox first and comes back last, so
     # that half a batch is never found there.
     for key in sorted(batch.keys, key=lambda key: key != batch.manifest_key):
-        here, there = _key(batch, source, key), _key(batch, target, key)
+        here, there = placed_key(batch, source, key), placed_key(batch, target, key)
         if here in foreign:
             log.warning("%s holds another batch now; batch %s keeps no copy of it", key, batch.name)
             continue
@@ -81,7 +81,7 @@ def _bring_back(
     taken = any(key in foreign for key in batch.keys)
     back = {key: _other_name(batch, key) if taken else key for key in batch.keys}
     for key in sorted(batch.keys, key=lambda key: key == batch.manifest_key):
-        _move(store, batch, _key(batch, batch.placed, key), back[key])
+        _move(store, batch, placed_key(batch, batch.placed, key), back[key])
     if batch.placed in ("rejected", "failed"):
         store.delete(_reason_key(batch, batch.placed))
     if taken:
@@ -113,7 +113,8 @@ def _inner(stream: str, key: str) -> str:
     return key.removeprefix(f"inbox/{stream}/")
 
 
-def _key(batch: BatchRecord, where: str, key: str) -> str:
+def placed_key(batch: BatchRecord, where: str, key: str) -> str:
+    """Key of a batch's object, by its key in the inbox, when the batch lies in ``where``."""
     if where == "inbox":
         return key
     return f"{where}/{batch.stream}/{batch.batch_hash}/{_inner(batch.stream, key)}"

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from cfcre.config import Settings
 from cfcre.errors import BatchRejected, CfcreError, ConfigurationError
 from cfcre.intake.store import NAME
-from cfcre.operations.ledger import Activity, BatchRecord, Ledger, Outcome
+from cfcre.operations.joint.handing_on import hand_documents_on
+from cfcre.operations.ledger import BatchRecord, Ledger
 from cfcre.operations.ledger.records import RUN_FACT
 from cfcre.operations.placement import MovingStore, place, place_duplicate
 from cfcre.operations.promotion import AliasTracker, reconcile_alias
+from cfcre.operations.report import ReconcileReport
+from cfcre.tracking.kinds import EXTRACTOR, RELATIONS, SPANS, ModelKind
 
 __all__ = [
     "Discover",
@@ -89,51 +90,6 @@ class RemoteLauncher(Launcher, Protocol):
         ...
 
 
-@dataclass
-class ReconcileReport:
-    """What one step did and what is left.
-
-    Attributes:
-        recorded: Batches new in the ledger.
-        rejected: Batches rejected before they ran.
-        duplicates: Batches whose content was dropped again and moved beside them.
-        settled: Runs that had ended without being settled.
-        placed: Batches whose objects were moved.
-        launched: (stream, batch hash) of runs started.
-        under_way: (stream, batch hash) of runs that were started before and have not claimed yet.
-        launch_errors: Stream to what went wrong when a run was started.
-        alias_moved: Whether the registry's champion alias had to be repaired.
-        activity: Every stream as it stands after the step.
-        poll_seconds: How long the caller may wait where runs go on elsewhere; None: look often.
-    """
-
-    recorded: list[BatchRecord] = field(default_factory=list)
-    rejected: list[BatchRecord] = field(default_factory=list)
-    duplicates: list[BatchRecord] = field(default_factory=list)
-    settled: list[Outcome] = field(default_factory=list)
-    placed: list[BatchRecord] = field(default_factory=list)
-    launched: list[tuple[str, str]] = field(default_factory=list)
-    under_way: list[tuple[str, str]] = field(default_factory=list)
-    launch_errors: dict[str, Exception] = field(default_factory=dict)
-    alias_moved: bool = False
-    activity: list[Activity] = field(default_factory=list)
-    poll_seconds: float | None = None
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing runs, can run now, or becomes due by itself.
-
-        A stream that waits for a sequence nobody has dropped yet is idle.
-        """
-        busy = any(a.claimable or a.live or a.backoff_until for a in self.activity)
-        return not (busy or self.launched)
-
-    @property
-    def next_due(self) -> datetime | None:
-        """The earliest end of a pause before another attempt."""
-        return min((a.backoff_until for a in self.activity if a.backoff_until), default=None)
-
-
 def reconcile(
     *,
     settings: Settings,
@@ -142,7 +98,7 @@ def reconcile(
     launcher: Launcher,
     stream: str | None = None,
     discover: Discover | None = None,
-    open_tracker: Callable[[], AliasTracker] | None = None,
+    open_tracker: Callable[[ModelKind], AliasTracker] | None = None,
     skip_streams: frozenset[str] = frozenset(),
     check: Callable[[], None] = lambda: None,
 ) -> ReconcileReport:
@@ -155,8 +111,8 @@ def reconcile(
         launcher: Starts runs; at most one a stream is started.
         stream: Only this stream.
         discover: Lists the inbox; default ``cfcre.intake.inbox.discover`` over the store.
-        open_tracker: Opens the model registry; called only where the champion's alias may not
-            follow the ledger.
+        open_tracker: Opens the model registry for one kind of model; called only where its
+            champion's alias may not follow the ledger.
         skip_streams: Streams for which no run is started.
         check: Called before each part; what it raises ends the step there, with nothing half done.
 
@@ -170,6 +126,7 @@ def reconcile(
     remote = launcher if isinstance(launcher, RemoteLauncher) else None
     report = ReconcileReport(poll_seconds=remote.poll_seconds if remote else None)
     check()
+    running = {activity.stream for activity in ledger.activity(stream) if activity.live}
     found = sorted(find(), key=_order)
     for pending in found:
         check()
@@ -179,7 +136,7 @@ def reconcile(
     _recover(ledger, names, report)
     if remote is not None:
         _settle_ended_runs(ledger, names, remote, report)
-    _place(store, ledger, stream, report, found)
+    _place(settings, store, ledger, stream, report, found)
     for activity in ledger.activity(stream):
         if activity.claimable and activity.stream not in skip_streams:
             check()
@@ -189,10 +146,16 @@ def reconcile(
         # Where the launcher waits for its run, the task is over now, or its process is dead.
         _recover(ledger, names, report)
         # The inbox may have changed during the run: an object of the same name may be another one.
-        _place(store, ledger, stream, report, find)
-    if open_tracker is not None and ledger.pending_alias():
-        report.alias_moved = reconcile_alias(ledger, open_tracker())
+        _place(settings, store, ledger, stream, report, find)
+    if open_tracker is not None:
+        for kind in (RELATIONS, SPANS, EXTRACTOR):
+            view = ledger.for_model(kind.registered_name(settings.tracking.registered_model))
+            if view.pending_alias():
+                report.alias_moved |= reconcile_alias(view, open_tracker(kind))
     report.activity = ledger.activity(stream)
+    # What this step settled itself it has handed on, too.
+    over = running - {a.stream for a in report.activity if a.live}
+    report.ended = bool(over - {outcome.stream for outcome in report.settled})
     return report
 
 
@@ -356,7 +319,8 @@ def _settle_ended_runs(
 
 
 def _place(
-    store: MovingStore,
+    settings: Settings,
+    store: Any,
     ledger: Ledger,
     stream: str | None,
     report: ReconcileReport,
@@ -373,6 +337,9 @@ def _place(
             if pending.stream == batch.stream and pending.batch_hash != batch.batch_hash
             for key in pending.keys
         }
+        stream_of_documents = hand_documents_on(settings, store, ledger, batch)
+        if stream_of_documents is not None:
+            report.handed_on.append(stream_of_documents)
         place(store, ledger, batch, foreign=foreign)
         report.placed.append(batch)
 

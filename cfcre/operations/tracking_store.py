@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cfcre.config import Settings
+from cfcre.tracking.kinds import RELATIONS, ModelKind
 
 if TYPE_CHECKING:
     from cfcre.tracking.client import Tracker
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["open_tracker"]
 
 
-def open_tracker(settings: Settings) -> Tracker:
+def open_tracker(settings: Settings, kind: ModelKind = RELATIONS) -> Tracker:
     """The tracker, over a store that exists.
+
+    Args:
+        settings: Where home, store and experiment are.
+        kind: Which of the home's registered models is meant.
 
     Raises:
         ConfigurationError: The store can not be used; the message says why.
@@ -34,7 +39,7 @@ def open_tracker(settings: Settings) -> Tracker:
         database = settings.home.absolute() / "mlflow.db"
         if not database.exists():
             _create(settings, database)
-    return Tracker(settings)
+    return Tracker(settings, kind)
 
 
 def _create(settings: Settings, database: Path) -> None:

@@ -132,7 +132,7 @@ def watch(
         errors.update(report.launch_errors)
         if mode == "once":
             break
-        if report.launched:
+        if report.launched or report.look_again:
             continue
         if mode == "interval":
             pause.wait(_until_due(report, poll_seconds, interval_seconds))

@@ -6,12 +6,13 @@ relation examples are read by as well.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from cfcre.data.json_values import as_span, shown, span_reason
 from cfcre.spans.documents import Document, Entity, LabelTypes, Relation
 
-__all__ = ["DOCUMENT_REASONS", "Refusal", "build_document", "ordered_relation"]
+__all__ = ["DOCUMENT_REASONS", "Refusal", "build_document", "ordered_document", "ordered_relation"]
 
 DOCUMENT_REASONS: tuple[str, ...] = (
     "invalid_json",
@@ -97,6 +98,14 @@ def ordered_relation(
     if name in symmetric and entities[tail][:2] < entities[head][:2]:
         return Relation(tail, head, name)
     return relation
+
+
+def ordered_document(document: Document, symmetric: frozenset[str]) -> Document:
+    """A document whose relations that hold both ways are kept once, see above."""
+    relations = dict.fromkeys(
+        ordered_relation(r, document.entities, symmetric) for r in document.relations
+    )
+    return replace(document, relations=tuple(relations))
 
 
 def _words(raw: dict[str, Any], max_chars: int) -> Document:

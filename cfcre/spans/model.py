@@ -25,6 +25,7 @@ from cfcre.spans.gold import gold_labels
 from cfcre.spans.predicting import PredictedLabels, Thresholds, predict_labels
 from cfcre.spans.scoring import Scores, score_labels
 from cfcre.spans.state import SpanState
+from cfcre.spans.triples import Triples
 from cfcre.spans.word_pieces import EncodedDocuments
 
 __all__ = ["Found", "FoundEntity", "FoundRelation", "SpanModel"]
@@ -119,6 +120,12 @@ class SpanModel:
     def types(self) -> LabelTypes:
         """Entity and relation types."""
         return self.state.types
+
+    @property
+    def triples(self) -> Triples:
+        """Entity types that its training documents had relations between."""
+        # Models that were written before these were counted have none.
+        return Triples.from_json(self.state.lineage.get("triples", Triples().to_json()))
 
     def predict(
         self,

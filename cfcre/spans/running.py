@@ -20,6 +20,7 @@ from cfcre.spans.reading import OnError, Reading, read_documents
 from cfcre.spans.scoring import Scores, score_labels
 from cfcre.spans.state import SpanState
 from cfcre.spans.training import Epoch, Progress, TrainingFacts, train_network
+from cfcre.spans.triples import count_triples
 
 __all__ = ["Corpus", "file_digest", "headline", "load_corpus", "train_model"]
 
@@ -157,7 +158,12 @@ def train_model(
         after_epoch=score,
         report=report,
     )
-    state.lineage = {"seed": settings.seed, "data": corpus.about, "training": facts.to_json()}
+    state.lineage = {
+        "seed": settings.seed,
+        "data": corpus.about,
+        "training": facts.to_json(),
+        "triples": count_triples(corpus.train.documents, corpus.types.symmetric).to_json(),
+    }
     state.refused = [
         *corpus.train_reading.refused,
         *(corpus.dev_reading.refused if corpus.dev_reading else ()),

@@ -27,7 +27,15 @@ from cfcre.spans.network import SpanNetwork
 from cfcre.spans.sampling import NegativeRule
 from cfcre.spans.word_pieces import EncodedDocuments
 
-__all__ = ["Epoch", "Progress", "TrainingFacts", "batch_losses", "make_optimizer", "train_network"]
+__all__ = [
+    "Epoch",
+    "Progress",
+    "TrainingFacts",
+    "Updater",
+    "batch_losses",
+    "make_optimizer",
+    "train_network",
+]
 
 Index = npt.NDArray[np.int64]
 
@@ -173,7 +181,7 @@ def train_network(
     # as a whole, so that nothing in it moves the global generator.
     with seeded(settings.seed), rows_in_use(network, encoded.ids, encoded.pad_id) as used:
         compact = replace(encoded, ids=used.ids, pad_id=used.pad_id)
-        update = _Updater(network, compact, gold, types, settings, compute)
+        update = Updater(network, compact, gold, types, settings, compute)
         for number in range(1, spans.epochs + 1):
             started = time.perf_counter()
             with seeded(settings.seed, _DROPOUT, number):
@@ -198,8 +206,17 @@ def train_network(
     return facts
 
 
-class _Updater:
-    """Updates of one training: batches, samples, optimiser and its schedule."""
+class Updater:
+    """Updates of one training: batches, samples, optimiser and its schedule.
+
+    Args:
+        network: Trained in place.
+        encoded: Training documents, their ids those of the network's embedding table.
+        gold: Their labels.
+        types: Of the labels.
+        settings: ``spans`` and ``seed`` are used.
+        compute: Device and precision.
+    """
 
     def __init__(
         self,
@@ -236,12 +253,13 @@ class _Updater:
         generator = np.random.default_rng([self._seed, _NEGATIVES, number])
         losses = []
         for done, rows in enumerate(batches, start=1):
-            losses.append(self._update(rows, generator))
+            losses.append(self(rows, generator))
             if progress is not None:
                 progress(f"epoch {number}/{settings.epochs}", done, len(batches))
         return losses
 
-    def _update(self, rows: Index, generator: np.random.Generator) -> Tensor:
+    def __call__(self, rows: Index, generator: np.random.Generator) -> Tensor:
+        """One update from the documents ``rows``; returns its two losses."""
         settings = self._settings
         parts = []
         for part in split_by_budget(self._encoded.lengths, rows, settings.batch_token_budget):

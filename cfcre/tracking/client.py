@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from cfcre.tracking import lineage, registry, runs
 from cfcre.tracking import versions as registered
 from cfcre.tracking.connection import Connection
 from cfcre.tracking.downloads import RegisteredVersion, aliased, download
+from cfcre.tracking.kinds import RELATIONS, ModelKind
 
 __all__ = ["Tracker"]
 
@@ -23,6 +24,7 @@ class Tracker:
 
     Args:
         settings: Where home, store and experiment are.
+        kind: Which of the home's registered models is registered, listed and aliased.
 
     Raises:
         ConfigurationError: The tracking URI names MLflow's file store.
@@ -34,8 +36,8 @@ class Tracker:
         >>> tracker.set_alias("champion", version)
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._connection = Connection(settings)
+    def __init__(self, settings: Settings, kind: ModelKind = RELATIONS) -> None:
+        self._connection = Connection(settings, kind)
 
     def prepare(self) -> str:
         """Create tables and experiment where they do not exist; returns the experiment id.
@@ -86,6 +88,7 @@ class Tracker:
         relations: Mapping[str, int] | Sequence[str],
         stream: str = "",
         sources: Mapping[str, Any] | None = None,
+        columns: Sequence[tuple[str, str, bool]] = lineage.ROW_COLUMNS,
     ) -> None:
         """Record the batch as the run's input. See :func:`lineage.log_dataset`."""
         lineage.log_dataset(
@@ -98,6 +101,7 @@ class Tracker:
             relations=relations,
             stream=stream,
             sources=sources,
+            columns=columns,
         )
 
     def close_run(
@@ -111,6 +115,28 @@ class Tracker:
     ) -> str:
         """Register the batch's version, once; returns its number. See :func:`registry.register`."""
         return registry.register(self._connection, run_id, state_dir, evaluation, facts)
+
+    def register_state(
+        self,
+        run_id: str,
+        state_dir: Path,
+        facts: Mapping[str, Any],
+        *,
+        tags: Mapping[str, Any],
+        card: Callable[[int | None], str],
+    ) -> str:
+        """Register a state of any kind. See :func:`registry.register_state`."""
+        return registry.register_state(
+            self._connection, run_id, state_dir, facts, tags=tags, card=card
+        )
+
+    def log_metrics(self, run_id: str, numbers: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics by their names. See :func:`runs.log_metrics`."""
+        runs.log_metrics(self._connection, run_id, numbers, step)
+
+    def log_document(self, run_id: str, document: Mapping[str, Any], file: str) -> None:
+        """Log a JSON document as an artifact. See :func:`runs.log_document`."""
+        runs.log_document(self._connection, run_id, document, file)
 
     def set_alias(self, alias: str, version: str) -> None:
         """Point an alias at a version. See :func:`versions.set_alias`."""

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from cfcre.config import Settings
 from cfcre.errors import ConfigurationError, NotFoundError, TrackingUnavailable
 from cfcre.tracking.faults import redact, tracking_errors
+from cfcre.tracking.kinds import RELATIONS, ModelKind
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -91,12 +92,14 @@ class Connection:
 
     Args:
         settings: Where home, store and experiment are.
+        kind: Which of the home's registered models is meant.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, kind: ModelKind = RELATIONS) -> None:
         self.settings = settings
+        self.kind = kind
         self.uri = check_tracking_uri(settings.tracking_uri)
-        self.model_name = settings.tracking.registered_model
+        self.model_name = kind.registered_name(settings.tracking.registered_model)
         # One object, so that a function that holds the lock may call another that takes it.
         self._lock = FileLock(settings.home.absolute() / "mlflow.lock", timeout=_LOCK_SECONDS)
         # mlflow reads some of these when it is imported.

@@ -9,13 +9,13 @@ from typing import Any
 from cfcre.tracking.connection import Connection
 from cfcre.tracking.faults import tracking_errors
 
-__all__ = ["log_dataset"]
+__all__ = ["DOCUMENT_COLUMNS", "ROW_COLUMNS", "log_dataset"]
 
 # MLflow's column holds 36 characters: the start of the batch hash, the whole is in the profile.
 _DIGEST_CHARS = 36
 _NAME_CHARS = 500
 _SOURCE_TYPE = "cfcre-object-store"
-_COLUMNS = (
+ROW_COLUMNS = (
     ("text", "string", True),
     ("head", "{start: long, end: long}", True),
     ("tail", "{start: long, end: long}", True),
@@ -23,6 +23,16 @@ _COLUMNS = (
     ("id", "string", False),
     ("split", "string", False),
 )
+"""Name, type and whether it is required, of each field of a row of a relation batch."""
+DOCUMENT_COLUMNS = (
+    ("tokens", "Array(string)", False),
+    ("text", "string", False),
+    ("entities", "Array({start: long, end: long, type: string})", True),
+    ("relations", "Array({head: long, tail: long, type: string})", True),
+    ("orig_id", "string", False),
+    ("split", "string", False),
+)
+"""The same of a document."""
 
 
 def log_dataset(
@@ -37,6 +47,7 @@ def log_dataset(
     stream: str = "",
     context: str = "training",
     sources: Mapping[str, Any] | None = None,
+    columns: Sequence[tuple[str, str, bool]] = ROW_COLUMNS,
 ) -> None:
     """Record the batch as an input of the run. Logging it again changes nothing.
 
@@ -51,6 +62,7 @@ def log_dataset(
         stream: Stream of the batch.
         context: MLflow's data context.
         sources: More about the source, for example the keys of the canonical splits.
+        columns: What a row is.
 
     Raises:
         TrackingUnavailable: MLflow did not answer.
@@ -60,7 +72,7 @@ def log_dataset(
     source = {"uri": keys[0] if keys else "", "keys": list(keys), **(sources or {})}
     schema = {
         "mlflow_colspec": [
-            {"type": kind, "name": name, "required": required} for name, kind, required in _COLUMNS
+            {"type": kind, "name": name, "required": required} for name, kind, required in columns
         ]
     }
     profile = {

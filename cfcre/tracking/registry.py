@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,14 @@ from cfcre.errors import ConfigurationError
 from cfcre.tracking.card import DESCRIPTION_CHARS, model_card
 from cfcre.tracking.connection import Connection, is_server, quote_filter
 from cfcre.tracking.faults import tracking_errors
+from cfcre.tracking.kinds import ModelKind
 from cfcre.tracking.packaging import build_model_folder, check_state
 from cfcre.tracking.runs import finite_json
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
 
-__all__ = ["register"]
+__all__ = ["register", "register_state", "state_digest"]
 
 _REQUIRED = ("stream", "batch_hash", "task")
 
@@ -32,9 +33,6 @@ def register(
     facts: Mapping[str, Any],
 ) -> str:
     """Register the learner state of a batch; an existing version of the batch is returned as it is.
-
-    Lineage tags are set in the very request that creates the version, so a version without them
-    never exists and a killed step finds, at its next try, either nothing or the whole.
 
     Args:
         connection: The store.
@@ -53,6 +51,51 @@ def register(
         StateError: The folder is no learner state, or holds a pickle.
         TrackingUnavailable: MLflow did not answer.
     """
+    tags = {
+        "relations": evaluation.get("relations_seen"),
+        "average_accuracy": finite_json(evaluation.get("average_accuracy")),
+        "forgetting": finite_json(evaluation.get("forgetting")),
+    }
+    return register_state(
+        connection,
+        run_id,
+        state_dir,
+        facts,
+        tags=tags,
+        card=lambda limit: model_card(evaluation, facts, limit=limit),
+    )
+
+
+def register_state(
+    connection: Connection,
+    run_id: str,
+    state_dir: Path,
+    facts: Mapping[str, Any],
+    *,
+    tags: Mapping[str, Any],
+    card: Callable[[int | None], str],
+) -> str:
+    """Register a state of the connection's kind, once a batch.
+
+    Lineage tags are set in the very request that creates the version, so a version without them
+    never exists and a killed step finds, at its next try, either nothing or the whole.
+
+    Args:
+        connection: The store, and the kind of model.
+        run_id: Run of the task.
+        state_dir: The state.
+        facts: As for :func:`register`.
+        tags: More tags, of this kind of model; values that are None are left out.
+        card: Writes the model card, in so many characters at most.
+
+    Returns:
+        The version's number as text.
+
+    Raises:
+        ConfigurationError: A required fact is missing.
+        StateError: The folder is no such state, or holds a pickle.
+        TrackingUnavailable: MLflow did not answer.
+    """
     missing = [name for name in _REQUIRED if facts.get(name) in (None, "")]
     if missing:
         raise ConfigurationError(f"register needs the facts {', '.join(missing)}")
@@ -60,11 +103,10 @@ def register(
         existing = _versions_of(connection, str(facts["stream"]), str(facts["batch_hash"]))
         if existing:
             return existing[0]
-        check_state(state_dir)
+        check_state(state_dir, connection.kind)
         _ensure_registered_model(connection)
         logged = _logged_model(connection, run_id, state_dir, facts)
-        card = model_card(evaluation, facts)
-        connection.client.log_text(run_id, card, "model_card.md")
+        connection.client.log_text(run_id, card(None), "model_card.md")
         created = connection.client.create_model_version(
             connection.model_name,
             # A server resolves the model id itself and refuses other sources; the embedded
@@ -76,8 +118,8 @@ def register(
             ),
             run_id=run_id,
             model_id=logged.model_id,
-            tags=_version_tags(state_dir, evaluation, facts),
-            description=model_card(evaluation, facts, limit=DESCRIPTION_CHARS),
+            tags=_version_tags(state_digest(state_dir, connection.kind), facts, tags),
+            description=card(DESCRIPTION_CHARS),
         )
         # The logged model's page in the UI links its versions by this tag.
         link = [{"name": created.name, "version": created.version}]
@@ -116,7 +158,7 @@ def _ensure_registered_model(connection: Connection) -> None:
     try:
         connection.client.create_registered_model(
             connection.model_name,
-            description="Relation extraction learned batch by batch; one version a task.",
+            description=connection.kind.about,
         )
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -134,7 +176,7 @@ def _logged_model(
     tags = {
         "cfcre.stream": str(facts["stream"]),
         "cfcre.batch": str(facts["batch_hash"]),
-        "cfcre.state": _state_digest(state_dir),
+        "cfcre.state": state_digest(state_dir, connection.kind),
     }
     condition = " AND ".join(f"tags.`{key}` = {quote_filter(v)}" for key, v in tags.items())
     found = client.search_logged_models([experiment], filter_string=condition)
@@ -159,19 +201,17 @@ def _logged_model(
     )
     with tempfile.TemporaryDirectory(prefix="cfcre-register-") as temporary:
         folder = Path(temporary) / "model"
-        build_model_folder(folder, state_dir, model)
+        build_model_folder(folder, state_dir, model, connection.kind)
         client.log_model_artifacts(logged.model_id, str(folder))
     return client.finalize_logged_model(logged.model_id, "READY")
 
 
-def _state_digest(state_dir: Path) -> str:
-    # state.json holds the SHA-256 of every other file of the state.
-    return hashlib.sha256((state_dir / "state.json").read_bytes()).hexdigest()
+def state_digest(state_dir: Path, kind: ModelKind) -> str:
+    """SHA-256 of the file that holds the digests of every other file of a state."""
+    return hashlib.sha256((state_dir / kind.description).read_bytes()).hexdigest()
 
 
-def _version_tags(
-    state_dir: Path, evaluation: Mapping[str, Any], facts: Mapping[str, Any]
-) -> dict[str, str]:
+def _version_tags(digest: str, facts: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, str]:
     verdict = facts.get("verdict")
     if isinstance(verdict, Mapping):
         verdict = verdict.get("verdict") or verdict.get("decision")
@@ -182,11 +222,9 @@ def _version_tags(
         "task": facts["task"],
         "token": facts.get("token"),
         "parent_version": facts.get("parent_version"),
-        "relations": evaluation.get("relations_seen"),
-        "average_accuracy": finite_json(evaluation.get("average_accuracy")),
-        "forgetting": finite_json(evaluation.get("forgetting")),
+        **own,
         "verdict": verdict,
         "code_version": facts.get("code_version"),
-        "state": _state_digest(state_dir),
+        "state": digest,
     }
     return {f"cfcre.{name}": str(v) for name, v in values.items() if v is not None}

@@ -28,9 +28,11 @@ __all__ = [
     "close_run",
     "evaluation_metrics",
     "finite_json",
+    "log_document",
     "log_evaluation",
     "log_files",
     "log_losses",
+    "log_metrics",
     "log_params",
     "log_stage_seconds",
     "open_run",
@@ -41,6 +43,7 @@ CHANGED_PARAM_TAG = "cfcre.param_changed."
 NON_FINITE_TAG = "cfcre.non_finite_metric"
 # The tag by which MLflow's UI finds tables among a run's artifacts.
 _TABLES_TAG = "mlflow.loggedArtifacts"
+_PARENT_TAG = "mlflow.parentRunId"
 _MATRIX_FILE = "evaluation/accuracy_matrix.json"
 _METRICS_A_BATCH = 1000
 _PARAMS_A_BATCH = 100
@@ -54,18 +57,22 @@ def open_run(
     run_name: str,
     tags: Mapping[str, str] | None = None,
     params: Mapping[str, Any] | None = None,
+    *,
+    parent: str | None = None,
 ) -> str:
     """Open the run of that name, or reopen it; returns its id.
 
     ``MLFLOW_RUN_ID``, where a platform sets it, names the run to use, in whichever experiment it
     is: Kubeflow makes one for every step and gives a step that is tried again the same one. The
-    variable is only read: MLflow's own ``start_run`` takes it out of the environment.
+    variable is only read: MLflow's own ``start_run`` takes it out of the environment. It names no
+    run that has a parent.
 
     Args:
         connection: The store.
         run_name: Deterministic name of the task's run.
         tags: Tags to set.
         params: Settings to log; nested mappings become dotted names.
+        parent: Id of the run under which MLflow shows this one.
 
     Raises:
         NotFoundError: ``MLFLOW_RUN_ID`` names no run.
@@ -73,7 +80,9 @@ def open_run(
     """
     client = connection.client
     all_tags = {**(tags or {}), RUN_NAME_TAG: run_name}
-    given = os.environ.get("MLFLOW_RUN_ID")
+    if parent is not None:
+        all_tags[_PARENT_TAG] = parent
+    given = None if parent is not None else os.environ.get("MLFLOW_RUN_ID")
     # Not asked for where a run is given: it would make an experiment that nothing goes into.
     experiment = "" if given else connection.experiment_id
     with tracking_errors(f"open the run {run_name!r}", connection.uri), connection.lock():
@@ -221,6 +230,18 @@ def log_evaluation(connection: Connection, run_id: str, evaluation: Mapping[str,
         client.set_tag(run_id, _TABLES_TAG, json.dumps([entry]))
 
 
+def log_document(
+    connection: Connection, run_id: str, document: Mapping[str, Any], file: str
+) -> None:
+    """Log a JSON document as an artifact; values that are not finite become null.
+
+    Raises:
+        TrackingUnavailable: MLflow did not answer.
+    """
+    with tracking_errors(f"log {file}", connection.uri):
+        connection.client.log_dict(run_id, finite_json(document), file)
+
+
 def log_stage_seconds(connection: Connection, run_id: str, seconds: Mapping[str, float]) -> None:
     """Log wall seconds as ``seconds/<stage>``.
 
@@ -228,6 +249,17 @@ def log_stage_seconds(connection: Connection, run_id: str, seconds: Mapping[str,
         TrackingUnavailable: MLflow did not answer.
     """
     _log_points(connection, run_id, [(f"seconds/{s}", v, 0, None) for s, v in seconds.items()])
+
+
+def log_metrics(
+    connection: Connection, run_id: str, metrics: Mapping[str, float], step: int = 0
+) -> None:
+    """Log metrics by their names, at a step.
+
+    Raises:
+        TrackingUnavailable: MLflow did not answer.
+    """
+    _log_points(connection, run_id, [(name, v, step, None) for name, v in metrics.items()])
 
 
 def log_files(

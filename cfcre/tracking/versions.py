@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["alias", "delete_alias", "set_alias", "state_path", "versions"]
 
 _PAGE = 1000
+# Of span models and extractors alone.
+_OWN_TAGS = ("entities_f1", "relations_f1", "spans_version", "relations_version", "state")
 
 
 def set_alias(connection: Connection, name: str, version: str) -> None:
@@ -112,6 +114,7 @@ def _summary(item: ModelVersion, aliases: list[str]) -> dict[str, Any]:
         "parent_version": tags.get("parent_version"),
         "token": _maybe_int(tags.get("token")),
         "code_version": tags.get("code_version"),
+        **{key: tags[key] for key in _OWN_TAGS if key in tags},
     }
 
 
@@ -126,7 +129,7 @@ def _number(version: str) -> str:
 
 
 def state_path(connection: Connection, version: str) -> Path:
-    """Local folder of a version's learner state: in place where possible, else downloaded once.
+    """Local folder of a version's state: in place where possible, else downloaded once.
 
     Args:
         connection: The store.
@@ -144,10 +147,10 @@ def state_path(connection: Connection, version: str) -> Path:
     parts = urlsplit(uri)
     if parts.scheme in ("", "file"):
         local = Path(unquote(parts.path)) / STATE_FOLDER
-        if not (local / "state.json").is_file():
+        if not (local / connection.kind.description).is_file():
             raise StateError(
-                f"the learner state of version {version} is not where MLflow says it is ({local}); "
-                "restore the artifact folder, or register the batch again in a new home"
+                f"the {connection.kind.noun} of version {version} is not where MLflow says it is "
+                f"({local}); restore the artifact folder, or register the batch again in a new home"
             )
         return local
     # A model id is unique; a version number is not, once a home changes servers.
@@ -159,17 +162,18 @@ def _download(connection: Connection, uri: str, identity: str) -> Path:
     from mlflow.artifacts import download_artifacts
 
     target = connection.settings.home.absolute() / "cache" / "models" / identity
-    if (target / "state" / "state.json").is_file():
+    description, noun = connection.kind.description, connection.kind.noun
+    if (target / "state" / description).is_file():
         return target / "state"
     with (
-        tracking_errors("download the learner state", connection.uri),
+        tracking_errors(f"download the {noun}", connection.uri),
         atomic_directory(target) as partial,
     ):
         local = Path(
             download_artifacts(artifact_uri=uri, dst_path=str(partial), tracking_uri=connection.uri)
         )
-        if not (local / "state.json").is_file():
-            raise StateError(f"{redact(uri)} holds no learner state; register the batch again")
+        if not (local / description).is_file():
+            raise StateError(f"{redact(uri)} holds no {noun}; register the batch again")
         if local != partial / "state":
             local.rename(partial / "state")
     return target / "state"

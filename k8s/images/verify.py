@@ -19,6 +19,7 @@ MODULES = (
     "cfcre.tracking.pyfunc_model",
     "cfcre_components.train_task.component",
     "cfcre_pipelines.continual_learning",
+    "cfcre_pipelines.joint_extraction",
     "alembic",
     "boto3",
     "great_expectations",

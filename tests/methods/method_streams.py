@@ -45,6 +45,7 @@ CASES = {
     "finetune": Case(0.317),
     "joint": Case(0.925),
     "cf-cre": Case(0.608),
+    "cf-cre-plus": Case(0.7, tensors=("anchor.",)),
     "emar": Case(0.533),
     "emar-aca": Case(0.617),
     "rp-cre": Case(

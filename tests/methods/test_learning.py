@@ -142,7 +142,7 @@ def test_changing_the_encoder_of_a_stream_is_refused(learned, module_settings, r
 
 
 def test_unknown_method_lists_the_known_ones():
-    with pytest.raises(ConfigurationError, match="cf-cre, emar, "):
+    with pytest.raises(ConfigurationError, match="cf-cre, cf-cre-plus, emar, "):
         get_method("magic")
 
 

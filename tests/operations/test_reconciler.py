@@ -11,8 +11,9 @@ import pytest
 from cfcre.config import Settings
 from cfcre.errors import BatchRejected, ConfigurationError
 from cfcre.operations.ledger import Claim, Ledger
-from cfcre.operations.owner import Owner
+from cfcre.operations.owner import Owner, current_owner
 from cfcre.operations.reconciler import record_inbox
+from cfcre.tracking.kinds import ModelKind
 
 World = Any  # the fixture's class, see conftest.py
 
@@ -228,8 +229,8 @@ def test_the_alias_is_repaired_only_where_it_may_be_behind(world: World) -> None
         def versions(self) -> list[dict[str, Any]]:
             return []
 
-    def open_tracker() -> Registry:
-        opened.append(1)
+    def open_tracker(kind: ModelKind) -> Registry:
+        opened.append(kind.name)
         return Registry()
 
     assert not world.step(open_tracker=open_tracker).alias_moved
@@ -238,7 +239,59 @@ def test_the_alias_is_repaired_only_where_it_may_be_behind(world: World) -> None
     assert world.step(open_tracker=open_tracker).alias_moved
     assert aliases == {"champion": "1"}
     world.step(open_tracker=open_tracker)
-    assert opened == [1]
+    assert opened == ["relations"]
+
+
+def test_each_models_alias_is_brought_up_to_its_own_champion(world: World, ledger: Ledger) -> None:
+    moved: list[tuple[str, str, str]] = []
+
+    class Registry:
+        def __init__(self, kind: ModelKind) -> None:
+            self.name = kind.registered_name("cfcre")
+
+        def set_alias(self, alias: str, version: str) -> None:
+            moved.append((self.name, alias, version))
+
+        def alias(self, alias: str) -> str | None:
+            return next((v for n, a, v in moved if (n, a) == (self.name, alias)), None)
+
+        def versions(self) -> list[dict[str, Any]]:
+            return []
+
+    for model, version in (("cfcre-spans", "2"), ("cfcre-extractor", "3")):
+        view = ledger.for_model(model)
+        view.promote(version, expected_old=None, actor="a", reason="killed before the alias moved")
+    assert world.step(open_tracker=Registry).alias_moved
+    assert moved == [("cfcre-spans", "champion", "2"), ("cfcre-extractor", "champion", "3")]
+    assert not world.step(open_tracker=Registry).alias_moved
+
+
+def test_a_run_that_ended_during_the_step_is_reason_to_look_again(
+    world: World, ledger: Ledger
+) -> None:
+    """Its exit handler may have put documents into the inbox after it was listed."""
+    world.drop("s/a", "one")
+    claim = None
+
+    listing = world.discover
+
+    def discover() -> Any:
+        found = listing()
+        if claim is not None:
+            ledger.settle(claim)
+        return found
+
+    def step() -> Any:
+        return world.step(frozenset(["s"]))
+
+    world.discover = discover
+    step()
+    claim = ledger.claim(
+        "s", owner=current_owner(), lease_seconds=60, max_attempts=1, max_interruptions=1
+    )
+    report = step()
+    assert report.ended and report.look_again and not report.idle
+    assert not step().look_again
 
 
 def test_recording_alone_starts_and_moves_nothing(world: World, ledger: Ledger) -> None:

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 METHODS = ("cf-cre", "rp-cre", "crl", "cear", "finetune")
-#: All rows are memory: representations that one loss has drawn together differ by little, so that
-#: rounding decides which of them K-means keeps, and then all that follows differs. That the choice
-#: is the same where representations are is shown with the other methods.
+#: All rows are memory: representations that a loss has drawn together differ by little, so that
+#: rounding decides which of them K-means keeps, and then all that follows differs. The choice is
+#: the same where representations are, and they are bit for bit: shown below.
+SHARED = {"memory.size": 40}
 CHANGED: dict[str, dict[str, Any]] = {
-    "crl": {"memory.size": 40, "method.learning_rate": 5e-4},
-    "cear": {"memory.size": 40, "cear.memory_epochs": 1},
+    "crl": {"method.learning_rate": 5e-4},
+    "cear": {"cear.memory_epochs": 1},
 }
 
 
@@ -40,7 +41,7 @@ def main(folder: Path) -> None:
     several = "RANK" in os.environ
     with process_group(120, cuda=False) if several else nullcontext(ALONE) as group:
         for method in METHODS:
-            changes = {"method.name": method, **CHANGED.get(method, {})}
+            changes = {"method.name": method, **SHARED, **CHANGED.get(method, {})}
             settings = load_settings(base=base, overrides=changes, environ={})
             state = LearnerState.fresh(settings)
             facts = {}

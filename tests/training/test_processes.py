@@ -208,3 +208,20 @@ def test_a_stage_that_must_leave_at_once_ends_what_it_started(
     attempt.on_start(lambda: done.append("deleted"))
     stage.leave(73)
     assert done == ["deleted", 73]
+
+
+def test_who_was_killed_is_found_behind_who_lost_the_connection() -> None:
+    """torchrun names the process whose end it saw first; here that is the one left behind."""
+    output = (
+        "Failures:\n[1]:\n  rank      : {} (local_rank: 1)\n  exitcode  : {} (pid: 2)\n"
+        "Root Cause (first observed failure):\n[0]:\n  rank      : 0 (local_rank: 0)\n"
+        "  exitcode  : {} (pid: 1)\n"
+    )
+    lost = {"rank": 0, "kind": "RetryableError", "message": "reset by peer", "lost": True}
+    error = error_from([lost], output.format(1, -9, 75), "2 on this machine")
+    assert "process 1 of 2 on this machine was killed by signal 9" in str(error)
+    # The first seen counts most, and SIGTERM is how torchrun ends the others.
+    assert "process 0 of 2 was killed by signal 7" in str(
+        error_from([lost], output.format(1, -9, -7), "2")
+    )
+    assert "lost each other" in str(error_from([lost], output.format(1, -15, 75), "2"))

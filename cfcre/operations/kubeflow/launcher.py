@@ -49,6 +49,7 @@ class KubeflowLauncher:
         self._client = client or KubeflowClient(settings.kubeflow)
         self._on_start = on_start
         self._on_event = on_event
+        self._packages: dict[str, dict[str, Any]] = {}
 
     @property
     def poll_seconds(self) -> float:
@@ -67,7 +68,7 @@ class KubeflowLauncher:
         found = submit_attempt(
             self._client,
             self._ledger,
-            self._package,
+            self._package(stream),
             self._settings,
             stream,
             batch_hash,
@@ -96,12 +97,14 @@ class KubeflowLauncher:
         except NotFoundError:
             return False
 
-    @cached_property
-    def _package(self) -> dict[str, Any]:
-        from cfcre_pipelines.compile import pipeline_package
+    def _package(self, stream: str) -> dict[str, Any]:
+        """The compiled pipeline that learns the stream's batches; compiled once."""
+        from cfcre_pipelines.compile import pipeline_of_stream, pipeline_package
 
-        package: dict[str, Any] = pipeline_package(self._settings)
-        return package
+        name = pipeline_of_stream(stream)
+        if name not in self._packages:
+            self._packages[name] = pipeline_package(self._settings, name)
+        return self._packages[name]
 
     @cached_property
     def _ledger(self) -> Ledger:

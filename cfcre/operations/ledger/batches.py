@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -32,13 +32,21 @@ def batch_row(connection: Connection, stream: str, batch_hash: str) -> Row[Any] 
     return connection.execute(query).first()
 
 
-def batch_of_version(connection: Connection, version: str) -> BatchRecord | None:
-    """The batch that a model version was learned from, or None."""
+def batch_of_version(
+    connection: Connection, version: str, of_model: Callable[[str], bool] = lambda stream: True
+) -> BatchRecord | None:
+    """The batch that a model version was learned from, or None.
+
+    Args:
+        connection: The transaction.
+        version: Number of the version; two models may both have it.
+        of_model: Whether a stream's batches make versions of the model that is meant.
+    """
     query = select(batches).where(
         batches.c.model_version == version, batches.c.state.in_(LEARNED_STATES)
     )
-    row = connection.execute(query.limit(1)).first()
-    return None if row is None else BatchRecord.from_row(row)
+    rows = connection.execute(query.order_by(batches.c.id))
+    return next((BatchRecord.from_row(row) for row in rows if of_model(row.stream)), None)
 
 
 def record_batch(

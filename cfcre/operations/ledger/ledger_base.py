@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Connection, Row
 
+from cfcre.config.names import model_of_stream
 from cfcre.operations.ledger import claims as _claims
 from cfcre.operations.ledger import operator as _operator
 from cfcre.operations.ledger.database import Database, lock_stream
@@ -34,6 +36,7 @@ class LedgerBase:
         timeout_seconds: float = 30.0,
     ) -> None:
         self._database = Database(url, timeout_seconds=timeout_seconds)
+        self._registered = model
         self._model = model
         self._clock = clock
 
@@ -44,8 +47,17 @@ class LedgerBase:
 
     @property
     def model(self) -> str:
-        """Name of the registered model."""
+        """Name of the registered model whose champion is asked about and moved."""
         return self._model
+
+    def for_model(self, model: str) -> Self:
+        """The same ledger, asked about another registered model's champion.
+
+        Runs need no such view: a claim knows the model of its stream.
+        """
+        view = copy.copy(self)
+        view._model = model
+        return view
 
     def now(self) -> datetime:
         """The present moment by the ledger's clock."""
@@ -84,6 +96,10 @@ class LedgerBase:
     def close(self) -> None:
         """Give pooled connections back; the object stays usable."""
         self._database.close()
+
+    def _model_of(self, stream: str) -> str:
+        """The registered model that a stream's tasks make versions of."""
+        return model_of_stream(self._registered, stream)
 
     @contextmanager
     def _verified(self, claim: Claim) -> Iterator[tuple[Connection, Row[Any]]]:

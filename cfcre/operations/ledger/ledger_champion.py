@@ -87,7 +87,11 @@ class ChampionLedger(LedgerBase):
         """
         with self._verified(claim) as (connection, row):
             return _outcomes.promote_by_gate(
-                connection, row, model=self._model, reason=reason, now=self._clock()
+                connection,
+                row,
+                model=self._model_of(claim.stream),
+                reason=reason,
+                now=self._clock(),
             )
 
     def pending_alias(self) -> bool:
@@ -107,6 +111,10 @@ class ChampionLedger(LedgerBase):
                 connection, self._model, promotion.id, earlier=earlier, now=self._clock()
             )
 
+    def makes_versions(self, stream: str) -> bool:
+        """Whether the stream's tasks make versions of this model."""
+        return self._model_of(stream) == self._model
+
     def _move(
         self,
         kind: str,
@@ -120,7 +128,7 @@ class ChampionLedger(LedgerBase):
     ) -> Promotion:
         with self._database.write() as connection:
             lock_model(connection, self._model)
-            learned = _batches.batch_of_version(connection, version)
+            learned = _batches.batch_of_version(connection, version, self.makes_versions)
             return _promotions.move_champion(
                 connection,
                 self._model,

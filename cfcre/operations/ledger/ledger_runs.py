@@ -72,7 +72,7 @@ class RunLedger(LedgerBase):
                 retry_backoff_seconds=retry_backoff_seconds,
                 batch_hash=batch_hash,
                 run=run,
-                model=self._model,
+                model=self._model_of(stream),
                 now=self._clock(),
             )
 
@@ -111,7 +111,9 @@ class RunLedger(LedgerBase):
         """Settle the stream's live claim if its lease ran out or its owner is known to be dead."""
         with self._database.write() as connection:
             lock_stream(connection, stream)
-            return _claims.recover(connection, stream, model=self._model, now=self._clock())
+            return _claims.recover(
+                connection, stream, model=self._model_of(stream), now=self._clock()
+            )
 
     def advance(self, claim: Claim, state: str, **facts: Any) -> None:
         """Move the batch to a running state, or leave it there, and merge facts.
@@ -174,7 +176,9 @@ class RunLedger(LedgerBase):
             row = connection.execute(query.order_by(claims.c.token.desc()).limit(1)).first()
             if row is None:
                 raise _no_such_run(claim.run_name if isinstance(claim, Claim) else claim)
-            return _outcomes.settle_row(connection, row, model=self._model, now=self._clock())
+            return _outcomes.settle_row(
+                connection, row, model=self._model_of(stream), now=self._clock()
+            )
 
     def live_claim(self, stream: str) -> LiveClaim | None:
         """The claim that holds the stream, or None."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from cfcre.config.names import is_documents_stream
 from cfcre.operations.ledger.claims import live_claim_row, waits_for
 from cfcre.operations.ledger.outcomes import summary
 from cfcre.operations.ledger.records import BatchRecord
@@ -21,7 +22,8 @@ def ledger_status(
     """Tasks and waiting batches of every stream, or of one.
 
     ``tasks`` holds learned and running tasks in order of their number, then rejected and failed
-    batches, whose ``task`` is null. ``pending`` holds waiting batches with the reason why.
+    batches, whose ``task`` is null. ``pending`` holds waiting batches with the reason why. Tasks of
+    documents have ``scores``, the F1 figures of the span model, null before it was scored.
     """
     query = select(streams.c.name).order_by(streams.c.name)
     if stream is not None:
@@ -69,6 +71,7 @@ def _task(record: BatchRecord) -> dict[str, Any]:
         "reason": record.reason,
         "detail": record.detail,
         "settled_at": _moment(record.settled_at),
+        **({"scores": record.facts.get("scores")} if is_documents_stream(record.stream) else {}),
     }
 
 

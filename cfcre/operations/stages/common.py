@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cfcre.config import Settings, load_settings
+from cfcre.config.names import model_of_stream
 from cfcre.errors import BatchRejected, CfcreError, LeaseLost
 from cfcre.operations.events import EventWriter
 from cfcre.operations.heartbeat import Heartbeat
@@ -146,6 +147,12 @@ class Stage:
             thread.start()
             thread.join(_UNDO_SECONDS)
         os._exit(code)
+
+    @property
+    def model_ledger(self) -> Ledger:
+        """The ledger, asked about the registered model that the task makes a version of."""
+        registered = self.settings.tracking.registered_model
+        return self.ledger.for_model(model_of_stream(registered, self.claim.stream))
 
     @cached_property
     def store(self) -> ObjectStore:

@@ -22,7 +22,14 @@ from cfcre.tracking.runs import evaluation_metrics
 if TYPE_CHECKING:
     from cfcre.evaluation.scoring import TaskTestSet
 
-__all__ = ["STATE_NAME", "VERDICT_FILE", "report_facts", "run"]
+__all__ = [
+    "STATE_NAME",
+    "VERDICT_FILE",
+    "comparable_champion",
+    "decide",
+    "report_facts",
+    "run",
+]
 
 NAME = "evaluate"
 STATE_NAME = "state"
@@ -66,7 +73,7 @@ def run(
     with stage(NAME, claim, settings) as running:
         task = running.claim
         parent = parent_version(running)
-        champion, foreign = _champion(running)
+        champion, foreign = comparable_champion(running)
         tasks = read_json(Path(state) / "state.json")["tasks"]
         began = time.perf_counter()
         judged = evaluate_candidate(
@@ -80,7 +87,7 @@ def run(
         scored = time.perf_counter() - began
         evaluation = judged.evaluation
         verdict = judge(evaluation, running.settings.gate)
-        decision, why = _decide(verdict, foreign)
+        decision, why = decide(verdict, foreign)
         copy_state(Path(state), Path(evaluated) / STATE_NAME, evaluation)
         checks = {**verdict.to_json(), "verdict": decision, "reason": why}
         draw(judged, Path(figures), tasks=tasks)
@@ -107,16 +114,22 @@ def run(
         return decision, evaluation_metrics(evaluation), evaluation["confusion"]
 
 
-def _champion(running: Stage) -> tuple[str | None, str | None]:
+def comparable_champion(running: Stage) -> tuple[str | None, str | None]:
     """The champion to compare with, and, where it is another stream's, that stream."""
     version = running.claim.champion_version
     if version is None:
         return None, None
-    stream = stream_of_version(running.ledger, version)
+    stream = stream_of_version(running.model_ledger, version)
     return (version, None) if stream in (None, running.claim.stream) else (None, stream)
 
 
-def _decide(verdict: Verdict, foreign: str | None) -> tuple[str, str]:
+def decide(verdict: Verdict, foreign: str | None) -> tuple[str, str]:
+    """The verdict and its reason, once it is known whose champion there is.
+
+    Args:
+        verdict: The gate's.
+        foreign: Stream of the champion where it is another one's.
+    """
     if foreign is not None and verdict.promote:
         # Its relations are others: nothing that was measured here speaks about them.
         return "hold", (

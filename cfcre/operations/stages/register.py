@@ -11,6 +11,7 @@ from cfcre.data.files import read_examples, read_json
 from cfcre.data.schema import SPLITS
 from cfcre.operations.candidate import EVALUATION_FILE
 from cfcre.operations.held_out import split_key
+from cfcre.operations.joint.extractor import follow_champions
 from cfcre.operations.pictures import report_path, write_task_report
 from cfcre.operations.promotion import promote_candidate
 from cfcre.operations.stages.common import Stage, stage
@@ -23,7 +24,7 @@ from cfcre.operations.tracking_store import open_tracker
 if TYPE_CHECKING:
     from cfcre.tracking.client import Tracker
 
-__all__ = ["run"]
+__all__ = ["CHALLENGER_ALIAS", "local_state", "run"]
 
 NAME = "register"
 CHALLENGER_ALIAS = "challenger"
@@ -85,7 +86,7 @@ def run(
             "evaluated",
             model_version=version,
             verdict=verdict,
-            **{STATE_FACT: _local_state(running, tracker, version)},
+            **{STATE_FACT: local_state(running, tracker, version)},
         )
         tracker.set_alias(CHALLENGER_ALIAS, version)
         if verdict == "promote":
@@ -93,6 +94,8 @@ def run(
         _publish(running, tracker, run_id, evaluation, Path(figures), checks)
         tracker.log_stage_seconds(run_id, _batch(running).seconds)
         tracker.close_run(run_id, "FINISHED")
+        # Last, since the task is learned by now whatever happens to the extractor.
+        follow_champions(running.settings, running.ledger, actor=task.run_name)
         running.facts["version"] = version
         return version
 
@@ -139,7 +142,7 @@ def _publish(
     tracker.log_report(run_id, path)
 
 
-def _local_state(running: Stage, tracker: Tracker, version: str) -> str | None:
+def local_state(running: Stage, tracker: Tracker, version: str) -> str | None:
     """Where the version's state lies on this machine; None behind a tracking server."""
     from cfcre.tracking.connection import is_server
 

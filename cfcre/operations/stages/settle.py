@@ -92,6 +92,7 @@ def _close_tracking_run(settings: Settings, run_id: str) -> None:
 def _place_objects(settings: Settings, ledger: Ledger, outcome: Outcome) -> None:
     from cfcre.intake.inbox import discover
     from cfcre.intake.store import open_store
+    from cfcre.operations.joint.handing_on import hand_documents_on
     from cfcre.operations.placement import place
 
     wrong = [b for b in ledger.misplaced(outcome.stream) if b.batch_hash == outcome.batch_hash]
@@ -103,6 +104,7 @@ def _place_objects(settings: Settings, ledger: Ledger, outcome: Outcome) -> None
         others = [p for p in found if p.batch_hash != outcome.batch_hash]
         foreign = {key for pending in others for key in pending.keys}
         for batch in wrong:
+            hand_documents_on(settings, store, ledger, batch)
             place(store, ledger, batch, foreign=foreign)
     except CfcreError as problem:
         # The next reconciliation moves them; the outcome stands.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ __all__ = ["ERROR_FILES", "describe", "error_from", "read_records", "write_recor
 
 ERROR_FILES = "error-*.json"
 _LONGEST = 2000
-# torchrun's summary names the process that failed first; a negative code is a signal.
+# torchrun's summary lists the processes that failed; a negative code is a signal.
 _SUMMARY = re.compile(r"rank\s*:\s*(\d+) .*?exitcode\s*:\s*(-?\d+)", re.DOTALL)
 _LOST = re.compile(r"gloo|nccl|connection (closed|reset)|peer|tcpstore|timed? ?out", re.IGNORECASE)
 
@@ -76,10 +77,11 @@ def error_from(records: Iterable[Mapping[str, Any]], output: str, where: str) ->
                 kind = RetryableError
             message = str(record.get("message"))[:_LONGEST]
             return kind(f"{message} (training process {record.get('rank')} of {where})")
-    lost = _SUMMARY.search(output.rpartition("Root Cause")[2])
-    if lost and int(lost[2]) < 0:
+    killed = _killed(output)
+    if killed is not None:
+        rank, number = killed
         return RetryableError(
-            f"training process {lost[1]} of {where} was killed by signal {-int(lost[2])}; the "
+            f"training process {rank} of {where} was killed by signal {number}; the "
             "others were stopped. Memory is the most common reason: lower method.batch_size or "
             "raise pipeline.train_memory"
         )
@@ -89,3 +91,18 @@ def error_from(records: Iterable[Mapping[str, Any]], output: str, where: str) ->
     return RetryableError(
         f"the training processes of {where} ended without saying why; see the log"
     )
+
+
+def _killed(output: str) -> tuple[int, int] | None:
+    """Rank and signal of the process that was killed; None where none was.
+
+    torchrun takes the process whose end it saw first for the root cause. One that lost its
+    connection to a killed one is sometimes seen before it. SIGTERM is how torchrun ends the others.
+    """
+    listed, _, root = output.rpartition("Root Cause")
+    found = [(int(rank), -int(code)) for rank, code in _SUMMARY.findall(root)[:1]]
+    found += [(int(rank), -int(code)) for rank, code in _SUMMARY.findall(listed)]
+    first = found[0][1] if found else 0
+    if first > 0:
+        return found[0]
+    return next((f for f in found if f[1] > 0 and f[1] != signal.SIGTERM), None)

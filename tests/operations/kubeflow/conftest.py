@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
 from kubeflow_server import KubeflowServer
 
 from cfcre.config import Settings, load_settings
@@ -20,16 +22,27 @@ HASH = "a" * 64
 @pytest.fixture(scope="session")
 def package() -> dict[str, Any]:
     """The pipeline, compiled once: kfp looks through the whole stack at every setting of a task."""
-    from cfcre_pipelines.compile import pipeline_package
+    return compiled("continual-learning")
 
-    return pipeline_package(load_settings(environ={}))
+
+@functools.cache
+def compiled(name: str) -> dict[str, Any]:
+    from cfcre_pipelines.compile import PIPELINES
+
+    options = load_settings(environ={})
+    pipeline = PIPELINES[name](options.pipeline, options.kubeflow)
+    return {
+        "pipeline_spec": json_format.MessageToDict(pipeline.pipeline_spec),
+        "platform_spec": json_format.MessageToDict(pipeline.platform_spec),
+    }
 
 
 @pytest.fixture(autouse=True)
-def _compiled_once(package: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "cfcre_pipelines.compile.pipeline_package", lambda settings: copy.deepcopy(package)
-    )
+def _compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def package(settings: Settings, name: str = "continual-learning") -> dict[str, Any]:
+        return copy.deepcopy(compiled(name))
+
+    monkeypatch.setattr("cfcre_pipelines.compile.pipeline_package", package)
 
 
 @pytest.fixture

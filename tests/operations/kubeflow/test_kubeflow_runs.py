@@ -62,6 +62,22 @@ def test_a_run_is_submitted_with_what_it_needs(
     assert run.run_id in told[1].facts["see"]
 
 
+def test_the_stream_decides_which_pipeline_runs(
+    server: KubeflowServer, launcher: KubeflowLauncher, ledger: Ledger
+) -> None:
+    ledger.record_batch("s.documents", HASH, name="a", keys=["inbox/s.documents/a.json"])
+    for stream in ("s", "s.documents"):
+        assert launcher.launch(stream, HASH) is True
+    made = {
+        server.parameters(run.display_name)["stream"]: run.pipeline_spec["pipeline_spec"]
+        for run in server.runs.values()
+    }
+    assert {stream: spec["pipelineInfo"]["name"] for stream, spec in made.items()} == {
+        "s": "continual-learning",
+        "s.documents": "joint-extraction",
+    }
+
+
 def test_a_batch_that_was_submitted_is_not_submitted_again(
     server: KubeflowServer, launcher: KubeflowLauncher, settings: Settings
 ) -> None:

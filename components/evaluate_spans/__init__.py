@@ -1,0 +1,1 @@
+"""Component ``evaluate_spans``."""

@@ -1,0 +1,1 @@
+"""Component ``read_documents``."""
