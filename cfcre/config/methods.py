@@ -52,6 +52,9 @@ class CrlSettings(Section):
     replay_epochs: int = Field(
         5, ge=0, description="Passes over the memory from task 2 on. Public code, BERT-base: 10."
     )
+    head_learning_rate: float | None = Field(
+        None, gt=0, description="AdamW, MLP. None: method.learning_rate, one rate as in the paper."
+    )
     tau: float = Field(0.1, gt=0, description="Temperature τ of L_cl in both phases.")
     distillation_tau: float = Field(
         0.1, gt=0, description="Temperature of L_kd; public code multiplies by 10, which is 0.1."

@@ -5,7 +5,8 @@ a bank of the features of all of D_k, which has no momentum encoder: a row is wh
 when it last saw the example. Phase two, from the second task on, is ``crl.replay_epochs`` passes
 over the memory with L = L_cl + ω L_kd: contrastive replay against a bank of the memory, and a
 distillation that keeps the similarities between old relations as the previous model had them.
-Prediction is the nearest class mean.
+Prediction is the nearest class mean. The MLP learns at the encoder's rate: a much faster one makes
+all projections equal before the encoder can tell the relations apart.
 
 Source: Zhao, Xu, Yang and Gao, "Consistent Representation Learning for Continual Relation
 Extraction", Findings of ACL 2022. What differs from the public code is in docs/methods/crl.md.
@@ -20,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cfcre.data.schema import RelationExample
+from cfcre.data.tokenisation import EncodedExamples
 from cfcre.methods.base import Method, Session
 from cfcre.methods.feature_bank import FeatureBank
 from cfcre.methods.passes import train_passes
@@ -78,6 +80,7 @@ class CRL(Method):
             loss=loss,
             heads=list(state.projection.parameters()),
             passes=settings.initial_epochs,
+            head_learning_rate=_head_rate(session),
         )
 
     def consolidate(
@@ -89,7 +92,7 @@ class CRL(Method):
         encoded = session.encode(state, state.memory)
         similarities = state.extras.pop(_SIMILARITY, None)
         if similarities is not None:
-            self._replay(state, labels, similarities.to(session.compute.device), session)
+            self._replay(state, encoded, labels, similarities.to(session.compute.device), session)
         # What predictions are compared with is computed as predictions are: in float32.
         means = class_means(
             session.represent(state, encoded, mixed=False), labels, len(state.catalogue)
@@ -102,10 +105,13 @@ class CRL(Method):
 
     @staticmethod
     def _replay(
-        state: LearnerState, labels: Tensor, similarities: Tensor, session: Session
+        state: LearnerState,
+        encoded: EncodedExamples,
+        labels: Tensor,
+        similarities: Tensor,
+        session: Session,
     ) -> None:
         settings = session.settings.crl
-        encoded = session.encode(state, state.memory)
         bank = _bank(state, session.represent(state, encoded), labels, session)
 
         def loss(h: Tensor, rows: Tensor) -> Losses:
@@ -138,12 +144,18 @@ class CRL(Method):
             loss=loss,
             heads=list(state.projection.parameters()),
             passes=settings.replay_epochs,
+            head_learning_rate=_head_rate(session),
         )
 
 
 def _to_device(state: LearnerState, session: Session) -> None:
     state.encoder.to(session.compute.device)
     state.projection.to(session.compute.device)
+
+
+def _head_rate(session: Session) -> float:
+    settings = session.settings
+    return settings.crl.head_learning_rate or settings.method.learning_rate
 
 
 def _bank(

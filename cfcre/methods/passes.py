@@ -31,6 +31,7 @@ def train_passes(
     loss: Callable[[Tensor, Tensor], Losses],
     heads: Sequence[nn.Parameter],
     passes: int,
+    head_learning_rate: float | None = None,
     prepare: Callable[[EncodedExamples], None] = _nothing,
 ) -> None:
     """``passes`` passes over all examples, with an optimiser of their own.
@@ -46,6 +47,7 @@ def train_passes(
         loss: Representations ``[B, d]`` and labels ``[B]`` to named losses.
         heads: Parameters outside the encoder that ``loss`` uses.
         passes: How often; 0 trains nothing.
+        head_learning_rate: Of ``heads``; None is ``method.head_learning_rate``.
         prepare: Called before each pass with the examples as the encoder reads them now; they are
             all that may be represented inside.
 
@@ -53,6 +55,8 @@ def train_passes(
         CfcreError: A loss is not finite.
     """
     settings = session.settings.method
+    if head_learning_rate is not None:
+        settings = settings.model_copy(update={"head_learning_rate": head_learning_rate})
     steps = passes * -(-len(encoded) // settings.batch_size)
     first = session.log.steps
 

@@ -63,7 +63,6 @@ CASES = {
         0.642,
         {
             "method.learning_rate": 1e-3,
-            "method.head_learning_rate": 1e-3,
             "crl.initial_epochs": 20,
             "crl.replay_epochs": 20,
         },

@@ -22,7 +22,7 @@ METHODS = ("cf-cre", "rp-cre", "crl", "cear", "finetune")
 #: the same where representations are, and they are bit for bit: shown below.
 SHARED = {"memory.size": 40}
 CHANGED: dict[str, dict[str, Any]] = {
-    "crl": {"method.learning_rate": 5e-4, "method.head_learning_rate": 5e-4},
+    "crl": {"method.learning_rate": 5e-4},
     "cear": {"cear.memory_epochs": 1},
 }
 
