@@ -69,6 +69,10 @@ class PipelineSettings(Section):
         5.0, ge=0, description="Wait before a stage's first new try; doubles."
     )
     keep_runs: int = Field(5, ge=0, description="Finished local run folders kept for debugging.")
+    prefork: bool = Field(
+        True,
+        description="On this machine: load torch once a run and fork the stages from that process.",
+    )
 
 
 class KubeflowSettings(Section):

@@ -7,6 +7,7 @@ Started by :func:`cfcre.operations.local_run.run_pipeline`; its output is the ru
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import shutil
@@ -21,6 +22,7 @@ from typing import Any
 from cfcre.config.names import is_documents_stream
 from cfcre.operations.local_run import read_settings_file
 from cfcre.operations.owner import current_owner
+from cfcre.operations.prefork import client, server
 
 __all__ = ["main"]
 
@@ -39,7 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _end_with(os.getppid())
     # The stages look at this process: when it is gone, they stop.
     os.environ.update(current_owner().to_env())
-    _prepare_interpreter(given.run_dir)
+    settings = read_settings_file(given.run_dir)
+    prefork = json.loads(settings)["pipeline"]["prefork"] and server.supported()
+    _prepare_interpreter(given.run_dir, prefork)
+    if prefork:
+        server.start(given.run_dir)
 
     from kfp import local
 
@@ -53,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         enable_caching=False,
     )
     try:
-        pipeline(stream=given.stream, batch=given.batch, settings=read_settings_file(given.run_dir))
+        pipeline(stream=given.stream, batch=given.batch, settings=settings)
     except RuntimeError as failure:
         sys.stderr.write(f"{failure}\n")
         return 1
@@ -84,21 +90,24 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=look, name="cfcre-parent", daemon=True).start()
 
 
-def _prepare_interpreter(run_dir: Path) -> None:
-    """Let the components' shell command find this very interpreter.
+def _prepare_interpreter(run_dir: Path, prefork: bool) -> None:
+    """Let the components' shell command find this very interpreter, or the prefork client.
 
     kfp replaces the word ``python3`` by ``sys.executable``, unquoted, in the shell command and
     also in every argument: a path with a space or a folder called ``python3`` would break both.
     Naming the interpreter ``python3`` makes that a no-op, and ``PATH`` leads to the right one.
     """
     executable = Path(sys.executable)
+    command = [str(executable)]
+    if prefork:
+        command += ["-I", "-S", str(Path(client.__file__)), str(run_dir), str(executable)]
     folder = executable.parent
     neighbour = folder / "python3"
-    if not (neighbour.exists() and neighbour.samefile(executable)):
+    if prefork or not (neighbour.exists() and neighbour.samefile(executable)):
         folder = run_dir / "bin"
         folder.mkdir()
         shim = folder / "python3"
-        shim.write_text(f'#!/bin/sh\nexec {shlex.quote(str(executable))} "$@"\n')
+        shim.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
         shim.chmod(0o755)
     os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     sys.executable = "python3"

@@ -146,6 +146,25 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def component(launcher: int) -> list[int]:
+    """The processes of the component that works below a launcher.
+
+    Below the shell that kfp starts it is the component itself, or the client that stands for it;
+    below the prefork server, which is spared, it is the fork.
+    """
+    below = descendants(launcher)
+    direct = [pid for pid in below if parent(pid) == launcher]
+    return [pid for pid in below if pid not in direct]
+
+
+def parent(pid: int) -> int:
+    """Number of the parent process; 0 when the process is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def running(pids: Sequence[int]) -> list[int]:
     """Those of the processes that still run; a zombie does not."""
     found = []

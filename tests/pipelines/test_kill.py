@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import pytest
-from local_pipeline import STAGES, Home, descendants, kill, make_home, running
+from local_pipeline import STAGES, Home, component, descendants, kill, make_home, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.kill, pytest.mark.timeout(1500)]
 
@@ -69,8 +69,7 @@ class Watcher:
     def _kill(self, victim: str) -> None:
         below = descendants(self.process.pid)
         if victim == "component":
-            # Launcher, shell, component: the last is the one that works.
-            for pid in below[2:]:
+            for pid in component(below[0]):
                 kill(pid)
             return
         for pid in [self.process.pid, *(below if victim == "everything" else [])]:

@@ -194,14 +194,16 @@ def test_a_path_with_spaces_and_the_word_python3(
 
 
 def test_two_watchers_share_one_stream(
-    tmp_path: Path, tiny_encoder: Path, batch_files: list[Path]
+    tmp_path: Path, tiny_encoder: Path, batch_files: list[Path], learned_stream
 ) -> None:
-    home = make_home(tmp_path / "home", tiny_encoder)
+    # Every stage an interpreter of its own here: it learns the same.
+    home = make_home(tmp_path / "home", tiny_encoder, pipeline={"prefork": False})
     home.run("submit", str(batch_files[0]), "--stream", "s")
     watchers = [home.start("watch", "--until-idle") for _ in range(2)]
     assert [w.wait(timeout=400) for w in watchers] == [0, 0]
     (task,) = home.tasks("s")
     assert (task["state"], task["attempt"]) == ("promoted", 1)
+    assert task["accuracy"] == learned(learned_stream)[0]["accuracy"]
     assert len(home.versions()) == 1
     ends = [event for event in home.events() if event == ("train_task", "end")]
     assert len(ends) == 1

@@ -70,8 +70,8 @@ class DemoBatch:
 def generate(
     seed: int,
     *,
-    train_rows: int = 36,
-    validation_rows: int = 12,
+    train_rows: int = 28,
+    validation_rows: int = 8,
     test_rows: int = 12,
 ) -> list[DemoBatch]:
     """Make the three batches.
