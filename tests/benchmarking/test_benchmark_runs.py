@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench_cases import command
+from unmeasured import UNMEASURED
 
 from cfcre.cli.main import main
 from cfcre.config import Settings
@@ -115,7 +116,9 @@ def test_killed_in_the_middle_it_goes_on_and_ends_as_undisturbed(
     kills = 0
     for wanted in (r"cf-cre-order-0", r"cf-cre-order-1"):
         process = subprocess.Popen(
-            [sys.executable, "-c", program], stdout=subprocess.DEVNULL, env=dict(os.environ)
+            [sys.executable, "-c", program],
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, **UNMEASURED},
         )
         try:
             while process.poll() is None:
