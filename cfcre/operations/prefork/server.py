@@ -1,7 +1,7 @@
 """The process that has the heavy packages loaded and forks itself for a stage.
 
-Started by :func:`start`, which hands it the listening socket: clients that come while it still
-imports wait in the socket's queue. It is single-threaded, so that a fork is a whole process; it
+Started by :func:`start`, which hands it the listening socket: clients wait in the socket's queue
+while it imports a module. It is single-threaded, so that a fork is a whole process; it
 ends with its parent, and its forks end with it.
 """
 
@@ -39,8 +39,16 @@ PRELOADED = (
     "cfcre.operations.stages.train_task",
     "cfcre.methods",
     "cfcre.modeling.encoder",
+    "mlflow",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.pyfunc",
+    "matplotlib.pyplot",
+    "cfcre.operations.stages.evaluate",
+    "cfcre.operations.stages.register",
 )
-"""Modules that the server imports. One that is missing is the stage's to report, in its words."""
+"""Modules that the server imports while nobody waits, in the order in which they are needed.
+
+One that is missing is the stage's to report, in its words."""
 
 _PARENT_SECONDS = 0.5
 _REQUEST_SECONDS = 10.0
@@ -95,13 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("modules", nargs="*")
     given = parser.parse_args(arguments)
-    for name in given.modules:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    # Collections in the forks leave these objects, and the pages they are on, alone.
-    gc.collect()
-    gc.freeze()
-    return _Server(socket.socket(fileno=given.socket), given.parent).run()
+    return _Server(socket.socket(fileno=given.socket), given.parent, given.modules).run()
 
 
 class _Server:
@@ -110,11 +112,13 @@ class _Server:
     Args:
         listening: The listening socket.
         parent: Process number of the launcher.
+        modules: To import between requests.
     """
 
-    def __init__(self, listening: socket.socket, parent: int) -> None:
+    def __init__(self, listening: socket.socket, parent: int, modules: Sequence[str]) -> None:
         self._listening = listening
         self._parent = parent
+        self._modules = list(modules)
         self._children: dict[int, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
         self._woken, self._wake = socket.socketpair()
@@ -128,7 +132,10 @@ class _Server:
         self._selector.register(self._listening, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
         while os.getppid() == self._parent:
-            for key, _ in self._selector.select(_PARENT_SECONDS):
+            waiting = self._selector.select(0 if self._modules else _PARENT_SECONDS)
+            if not waiting and self._modules:
+                self._preload(self._modules.pop(0))
+            for key, _ in waiting:
                 if key.fileobj is self._listening:
                     request = self._accept()
                     if request is not None:
@@ -140,6 +147,13 @@ class _Server:
                     self._client_gone(key.fileobj)
             self._reap()
         return 0
+
+    def _preload(self, name: str) -> None:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+        # Collections in the forks leave these objects, and the pages they are on, alone.
+        gc.collect()
+        gc.freeze()
 
     def _accept(self) -> Sequence[str] | None:
         """Fork for the next client: its arguments in the fork, None in the server."""
