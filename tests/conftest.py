@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from postgres_server import Databases, databases
 
-# Set before torch, MLflow or Great Expectations are imported anywhere in the tests.
+# Set before torch, MLflow or Great Expectations are imported anywhere in the tests. The first three
+# take the instructions of one kind of processor everywhere: sums are rounded alike, and what a tiny
+# model learns in a test does not depend on the machine.
+os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
+os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
+os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -29,6 +36,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = [weight.get(mark.name, 0) for mark in item.iter_markers()]
         heavy[item.path] = max(heavy.get(item.path, 0), *marks, 0)
     items.sort(key=lambda item: -heavy[item.path])
+
+
+@pytest.fixture(autouse=True)
+def _no_stand_in_of_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove what MLflow leaves when threads load models side by side: a stand-in for a module.
+
+    Hypothesis reads the file of every module.
+    """
+    if "dbutils" in sys.modules and not isinstance(sys.modules["dbutils"], ModuleType):
+        monkeypatch.delitem(sys.modules, "dbutils")
 
 
 _VERBS = {

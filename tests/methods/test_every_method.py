@@ -13,7 +13,6 @@ from method_streams import (
     CASES,
     MARGIN,
     TASKS,
-    TOLERANCE,
     accuracy,
     held_out,
     learn_stream,
@@ -56,7 +55,7 @@ def test_every_registered_method_can_be_set_and_is_tested_here():
 def test_accuracy_is_what_it_was(name, learned, relation_rows):
     """A silent regression fails here."""
     found = accuracy(Predictor(learned(name).state), held_out(relation_rows))
-    assert found == pytest.approx(CASES[name].accuracy, abs=TOLERANCE)
+    assert found == pytest.approx(CASES[name].accuracy, abs=CASES[name].tolerance)
 
 
 @pytest.mark.parametrize("name", CONTINUAL)

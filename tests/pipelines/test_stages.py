@@ -213,7 +213,7 @@ class TestLocalRun:
         odd.parent.mkdir()
         odd.symlink_to(sys.executable)
         monkeypatch.setattr(sys, "executable", str(odd))
-        launch._prepare_interpreter(tmp_path)
+        launch._prepare_interpreter(tmp_path, prefork=False)
         assert sys.executable == "python3"
         found = os.popen(
             "command -v python3; python3 -c 'import sys; print(sys.executable)'"
