@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from unmeasured import UNMEASURED
 
 STAGES = [
     "claim",
@@ -94,7 +95,10 @@ class Home:
         return list(self.events()).count((stage, "start"))
 
 
-def make_home(path: Path, encoder: Path, **settings: Mapping[str, Any]) -> Home:
+def make_home(
+    path: Path, encoder: Path, *, measured: bool = False, **settings: Mapping[str, Any]
+) -> Home:
+    """A home, and whether the coverage of its processes is measured."""
     path.mkdir(parents=True)
     values: dict[str, Any] = {
         "encoder": {"name": str(encoder), "max_length": 64},
@@ -119,7 +123,7 @@ def make_home(path: Path, encoder: Path, **settings: Mapping[str, Any]) -> Home:
     for section, changes in settings.items():
         values[section] = {**values.get(section, {}), **changes}
     (path / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    return Home(path, {"OMP_NUM_THREADS": "1"})
+    return Home(path, {"OMP_NUM_THREADS": "1", **({} if measured else UNMEASURED)})
 
 
 def write_batch(path: Path, rows: Sequence[Any], extra: Sequence[Any] = ()) -> Path:

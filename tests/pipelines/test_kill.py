@@ -8,7 +8,6 @@ from typing import Literal, NamedTuple
 
 import pytest
 from local_pipeline import STAGES, Home, component, descendants, kill, make_home, running
-from unmeasured import UNMEASURED
 
 pytestmark = [pytest.mark.slow, pytest.mark.kill, pytest.mark.timeout(1500)]
 
@@ -88,7 +87,6 @@ def test_a_stream_survives_kills_in_every_stage(
 ) -> None:
     undisturbed = [t for t in learned_stream.home.tasks("news") if t["task"] is not None]
     home = make_home(tmp_path / "home", tiny_encoder)
-    home.environment.update(UNMEASURED)
     struck: list[Blow] = []
     for file, blows in zip(learned_stream.files, (FIRST, SECOND), strict=True):
         home.run("submit", str(file), "--stream", "news")
@@ -117,7 +115,6 @@ def test_a_component_without_its_launcher_ends_by_itself(
     tmp_path: Path, tiny_encoder: Path, batch_files: list[Path]
 ) -> None:
     home = make_home(tmp_path / "home", tiny_encoder)
-    home.environment.update(UNMEASURED)
     home.environment["CFCRE_TEST_PAUSE"] = "augment=120"
     home.run("submit", str(batch_files[0]), "--stream", "s")
     watcher = home.start("watch", "--until-idle")

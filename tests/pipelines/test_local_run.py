@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from local_pipeline import STAGES, descendants, make_home, running
-from unmeasured import UNMEASURED
 
 from cfcre.cli.main import main
 
@@ -199,7 +198,6 @@ def test_two_watchers_share_one_stream(
 ) -> None:
     # Every stage an interpreter of its own here: it learns the same.
     home = make_home(tmp_path / "home", tiny_encoder, pipeline={"prefork": False})
-    home.environment.update(UNMEASURED)
     home.run("submit", str(batch_files[0]), "--stream", "s")
     watchers = [home.start("watch", "--until-idle") for _ in range(2)]
     assert [w.wait(timeout=400) for w in watchers] == [0, 0]
@@ -260,7 +258,7 @@ def test_an_interrupt_stops_the_whole_run(
     tmp_path: Path, tiny_encoder: Path, batch_files: list[Path]
 ) -> None:
     home = make_home(tmp_path / "home", tiny_encoder)
-    home.environment.update(UNMEASURED, CFCRE_TEST_PAUSE="ingest=60")
+    home.environment["CFCRE_TEST_PAUSE"] = "ingest=60"
     home.run("submit", str(batch_files[0]), "--stream", "s")
     watcher = home.start("watch", "--until-idle")
     home.wait_for("ingest", 0)
