@@ -45,7 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prefork = json.loads(settings)["pipeline"]["prefork"] and server.supported()
     _prepare_interpreter(given.run_dir, prefork)
     if prefork:
-        server.start(given.run_dir)
+        try:
+            server.start(given.run_dir)
+        except OSError as error:
+            # Some file systems hold no sockets. Every stage then starts as an interpreter.
+            sys.stderr.write(f"prefork: no server, stages start by themselves: {error}\n")
 
     from kfp import local
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,8 +14,10 @@ from local_pipeline import running
 
 from cfcre.cli.main import main
 from cfcre.config import Settings, load_settings
+from cfcre.data.files import write_json
 from cfcre.errors import BatchRejected, LeaseLost, StoreUnavailable
 from cfcre.operations import launch
+from cfcre.operations.events import RUN_DIR_VARIABLE
 from cfcre.operations.ledger import Claim, Ledger
 from cfcre.operations.local_run import connections, trim_runs
 from cfcre.operations.owner import Owner, current_owner
@@ -222,10 +225,33 @@ class TestLocalRun:
         assert shim == str(tmp_path / "bin" / "python3")
         assert real == str(odd)
 
+    @pytest.mark.slow
+    def test_a_run_goes_on_where_no_socket_can_be_made(self, tmp_path) -> None:
+        """As on a file system that holds none; nothing waits, so the run ends green."""
+        settings = load_settings(home=tmp_path / "home", environ={})
+        open_ledger(settings)
+        code = (
+            "import sys\n"
+            "from cfcre.operations import launch\n"
+            "def refuse(run_dir):\n    raise PermissionError('no sockets here')\n"
+            "launch.server.start = refuse\n"
+            "sys.exit(launch.main(sys.argv[1:]))"
+        )
+        run_dir = tmp_path / "run"
+        run_dir.mkdir()
+        write_json(run_dir / "settings.json", settings.portable())
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--run-dir", str(run_dir), "--stream", "s"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "CFCRE_HOME": str(settings.home), RUN_DIR_VARIABLE: str(run_dir)},
+            start_new_session=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "no server, stages start by themselves: no sockets here" in done.stderr
+
     def test_the_launcher_leaves_with_its_parent(self, tmp_path) -> None:
         """A process whose parent dies kills its whole session."""
-        import subprocess
-
         code = (
             "import os, time\n"
             "from cfcre.operations.launch import _end_with\n"
