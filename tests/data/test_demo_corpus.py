@@ -64,7 +64,7 @@ def test_three_batches_of_five_new_relations_each(batches: list[DemoBatch]) -> N
         assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", batch.name)
 
 
-def test_every_relation_has_sixty_rows_split_three_to_one_to_one(
+def test_every_relation_has_48_rows_in_the_same_splits(
     examples: list[RelationExample],
 ) -> None:
     counts = Counter((example.relation, example.split) for example in examples)

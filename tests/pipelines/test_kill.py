@@ -69,7 +69,8 @@ class Watcher:
     def _kill(self, victim: str) -> None:
         below = descendants(self.process.pid)
         if victim == "component":
-            for pid in component(below[0]):
+            # The first is the launcher; it may have ended meanwhile.
+            for pid in [pid for launcher in below[:1] for pid in component(launcher)]:
                 kill(pid)
             return
         for pid in [self.process.pid, *(below if victim == "everything" else [])]:

@@ -21,6 +21,7 @@ from cfcre.methods.state import LearnerState
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 CLOSE = 5e-4
+# Five steps of AdamW at the learning rate of these tests.
 FEW_STEPS = 1e-2
 # A softmax does not see what is added to all its inputs, so the exact gradient of a key's bias is
 # zero: rounding is all of it, AdamW brings it to the size of any other, and no output feels it.
