@@ -24,6 +24,7 @@ from cfcre_components.select_memory.component import select_memory
 from cfcre_components.settle.component import settle
 from cfcre_components.train_task.component import train_task
 from cfcre_components.validate.component import validate
+from cfcre_pipelines.building import build_pipeline
 from cfcre_pipelines.preparing import Preparing
 
 __all__ = ["PIPELINE_NAME", "build", "continual_learning"]
@@ -45,11 +46,6 @@ def build(options: PipelineSettings, kubeflow: KubeflowSettings | None = None) -
     preparing = Preparing(options, kubeflow)
     prepare, prepare_training = preparing.task, preparing.training
 
-    @dsl.pipeline(
-        name=PIPELINE_NAME,
-        description="Learns one relation batch, judges the result and registers it.",
-        pipeline_config=preparing.limits(),
-    )
     def continual_learning(stream: str, batch: str = "", settings: str = "{}") -> None:
         run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
         settled = settle(stream=stream, batch=batch, settings=settings, run=run)
@@ -106,7 +102,8 @@ def build(options: PipelineSettings, kubeflow: KubeflowSettings | None = None) -
                     memory="4Gi",
                 )
 
-    return continual_learning
+    description = "Learns one relation batch, judges the result and registers it."
+    return build_pipeline(PIPELINE_NAME, description, continual_learning, preparing.limits())
 
 
 continual_learning = build(PipelineSettings())

@@ -18,6 +18,7 @@ from cfcre_components.register_extractor.component import register_extractor
 from cfcre_components.register_spans.component import register_spans
 from cfcre_components.settle.component import settle
 from cfcre_components.train_spans.component import train_spans
+from cfcre_pipelines.building import build_pipeline
 from cfcre_pipelines.preparing import Preparing
 
 __all__ = ["PIPELINE_NAME", "build", "joint_extraction"]
@@ -39,11 +40,6 @@ def build(options: PipelineSettings, kubeflow: KubeflowSettings | None = None) -
     preparing = Preparing(options, kubeflow)
     prepare = preparing.task
 
-    @dsl.pipeline(
-        name=PIPELINE_NAME,
-        description="Trains the span model on all documents so far, judges and registers it.",
-        pipeline_config=preparing.limits(),
-    )
     def joint_extraction(stream: str, batch: str = "", settings: str = "{}") -> None:
         run = dsl.PIPELINE_JOB_ID_PLACEHOLDER
         settled = settle(stream=stream, batch=batch, settings=settings, run=run)
@@ -84,7 +80,8 @@ def build(options: PipelineSettings, kubeflow: KubeflowSettings | None = None) -
                     memory=options.train_memory,
                 )
 
-    return joint_extraction
+    description = "Trains the span model on all documents so far, judges and registers it."
+    return build_pipeline(PIPELINE_NAME, description, joint_extraction, preparing.limits())
 
 
 joint_extraction = build(PipelineSettings())

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from unmeasured import UNMEASURED
 
 from cfcre.cli.main import main
 
@@ -17,8 +16,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 def test_the_demo_shows_the_whole_job(
     tmp_path: Path, tiny_encoder: Path, capfd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in UNMEASURED.items():
-        monkeypatch.setenv(name, value)
     home = tmp_path / "home"
     home.mkdir()
     settings = {

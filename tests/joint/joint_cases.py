@@ -101,7 +101,7 @@ def joint_home(path: Path, encoder: Path, **settings: Mapping[str, Any]) -> Home
     }
     for section, changes in settings.items():
         values[section] = {**values.get(section, {}), **changes}
-    return make_home(path, encoder, measured=True, **values)
+    return make_home(path, encoder, **values)
 
 
 def write_documents(path: Path, documents: Sequence[Any]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -53,7 +54,10 @@ def take_turns(url: str, number: int, barrier: BarrierType, pipe: Pipe) -> None:
 def lead(url: str, number: int, barrier: BarrierType, pipe: Pipe) -> None:
     ledger = Ledger(url, timeout_seconds=120)
     while True:
-        pipe.send(ledger.acquire_leader("watch", f"process-{number}", 0.5))
+        # A database that does not answer is asked again, as by the elector: it may have cut the
+        # connection of a process that was stopped in the middle of a transaction.
+        with contextlib.suppress(LedgerUnavailable):
+            pipe.send(ledger.acquire_leader("watch", f"process-{number}", 0.5))
         time.sleep(0.05)
 
 

@@ -43,7 +43,7 @@ def learned_stream(
     tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, batch_files: list[Path]
 ) -> Stream:
     """Two tasks and a batch that is rejected between them."""
-    home = make_home(tmp_path_factory.mktemp("learned") / "home", tiny_encoder, measured=True)
+    home = make_home(tmp_path_factory.mktemp("learned") / "home", tiny_encoder)
     few = home.path / "few.jsonl"
     few.write_bytes(b"\n".join(batch_files[0].read_bytes().split(b"\n")[:5]) + b"\n")
     home.run("submit", str(batch_files[0]), "--stream", "news")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from unmeasured import UNMEASURED
 
 STAGES = [
     "claim",
@@ -95,10 +94,7 @@ class Home:
         return list(self.events()).count((stage, "start"))
 
 
-def make_home(
-    path: Path, encoder: Path, *, measured: bool = False, **settings: Mapping[str, Any]
-) -> Home:
-    """A home, and whether the coverage of its processes is measured."""
+def make_home(path: Path, encoder: Path, **settings: Mapping[str, Any]) -> Home:
     path.mkdir(parents=True)
     values: dict[str, Any] = {
         "encoder": {"name": str(encoder), "max_length": 64},
@@ -123,7 +119,7 @@ def make_home(
     for section, changes in settings.items():
         values[section] = {**values.get(section, {}), **changes}
     (path / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    return Home(path, {"OMP_NUM_THREADS": "1", **({} if measured else UNMEASURED)})
+    return Home(path, {"OMP_NUM_THREADS": "1"})
 
 
 def write_batch(path: Path, rows: Sequence[Any], extra: Sequence[Any] = ()) -> Path:

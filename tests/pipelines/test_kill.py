@@ -44,6 +44,8 @@ SECOND = [
     Blow("register", "watcher", 3.0),
     Blow("settle", "component", 0.0),
 ]
+# Some stages are over in a fifth of a second: they wait for their blow.
+PAUSES = "claim=1,ingest=1,augment=1,select_memory=1,settle=1"
 
 
 class Watcher:
@@ -54,28 +56,29 @@ class Watcher:
         self.process = home.start("watch", "--until-idle")
 
     def strike(self, blow: Blow) -> bool:
-        """Kill when the stage starts; False when the stream is finished before it does."""
+        """Kill when the stage starts; False when it was over before, or the whole stream."""
         seen = self.home.starts(blow.stage)
         if self.process.poll() is not None:
             self.process = self.home.start("watch", "--until-idle")
         while self.process.poll() is None:
             if self.home.starts(blow.stage) > seen:
                 time.sleep(blow.after)
-                self._kill(blow.victim)
-                return True
+                return self._kill(blow.victim)
             time.sleep(0.02)
         return False
 
-    def _kill(self, victim: str) -> None:
+    def _kill(self, victim: str) -> bool:
         below = descendants(self.process.pid)
         if victim == "component":
             # The first is the launcher; it may have ended meanwhile.
-            for pid in [pid for launcher in below[:1] for pid in component(launcher)]:
+            victims = [pid for launcher in below[:1] for pid in component(launcher)]
+            for pid in victims:
                 kill(pid)
-            return
+            return bool(victims)
         for pid in [self.process.pid, *(below if victim == "everything" else [])]:
             kill(pid)
         self.process.wait(timeout=60)
+        return True
 
     def finish(self) -> None:
         """Let it go on in peace to the end."""
@@ -88,6 +91,7 @@ def test_a_stream_survives_kills_in_every_stage(
 ) -> None:
     undisturbed = [t for t in learned_stream.home.tasks("news") if t["task"] is not None]
     home = make_home(tmp_path / "home", tiny_encoder)
+    home.environment["CFCRE_TEST_PAUSE"] = PAUSES
     struck: list[Blow] = []
     for file, blows in zip(learned_stream.files, (FIRST, SECOND), strict=True):
         home.run("submit", str(file), "--stream", "news")

@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 _UNDO_SECONDS = 10.0
 
 PAUSE_VARIABLE = "CFCRE_TEST_PAUSE"
-"""``stage=seconds``: that stage waits so long once it has begun. For tests that kill it there."""
+"""``stage=seconds,…``: those stages wait so long once begun. For tests that kill them there."""
 
 
 class Clock:
@@ -270,9 +270,10 @@ def _owner_alive() -> bool:
 
 
 def _pause(name: str) -> None:
-    wanted, _, seconds = os.environ.get(PAUSE_VARIABLE, "").partition("=")
-    if wanted == name:
-        time.sleep(float(seconds))
+    for pause in os.environ.get(PAUSE_VARIABLE, "").split(","):
+        wanted, _, seconds = pause.partition("=")
+        if wanted == name:
+            time.sleep(float(seconds))
 
 
 def _log_to_stderr() -> None:
