@@ -25,11 +25,21 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 for _name in ("CFCRE_HOME", "CFCRE_STORE", "CFCRE_LEDGER", "CFCRE_OWNER", "MLFLOW_TRACKING_URI"):
     os.environ.pop(_name, None)
 
+_UNTRACED = {"kill", "server", "slow"}
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with the longest tests first: side by side, none is left over at the end."""
+    """Files with the longest tests first: side by side, none is left over at the end.
+
+    Tests that mostly wait for other processes, and those that repeat one thing over hundreds of
+    generated inputs, are not traced for coverage: tracing makes plain Python a third slower, and
+    what they run others run too.
+    """
+    for item in items:
+        generated = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+        if generated or any(mark.name in _UNTRACED for mark in item.iter_markers()):
+            item.add_marker("no_cover")
     weight = {"kill": 2, "slow": 1}
     heavy: dict[Path, int] = {}
     for item in items:

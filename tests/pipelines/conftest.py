@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from local_pipeline import Home, make_home, write_batch
+from filelock import FileLock
+from local_pipeline import Home, home_at, make_home, write_batch
 
 BAD_ROWS = [
     {"text": "ada wrote orion", "head": [0, 3], "tail": [10, 99], "relation": "owns"},
@@ -42,12 +45,26 @@ def batch_files(
 def learned_stream(
     tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path, batch_files: list[Path]
 ) -> Stream:
-    """Two tasks and a batch that is rejected between them."""
-    home = make_home(tmp_path_factory.mktemp("learned") / "home", tiny_encoder)
+    """Two tasks and a batch that is rejected between them; one for all processes of a test run."""
+    together = "PYTEST_XDIST_WORKER" in os.environ
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if together else base) / "learned-stream"
+    files = [folder / file.name for file in batch_files]
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "learned").is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            for file in batch_files:
+                shutil.copy(file, folder)
+            _learn(make_home(folder / "home", tiny_encoder), files)
+            (folder / "learned").touch()
+    return Stream(home_at(folder / "home"), files)
+
+
+def _learn(home: Home, files: list[Path]) -> None:
     few = home.path / "few.jsonl"
-    few.write_bytes(b"\n".join(batch_files[0].read_bytes().split(b"\n")[:5]) + b"\n")
-    home.run("submit", str(batch_files[0]), "--stream", "news")
+    few.write_bytes(b"\n".join(files[0].read_bytes().split(b"\n")[:5]) + b"\n")
+    home.run("submit", str(files[0]), "--stream", "news")
     home.run("submit", str(few), "--stream", "news")
-    home.run("submit", str(batch_files[1]), "--stream", "news")
+    home.run("submit", str(files[1]), "--stream", "news")
     home.run("watch", "--until-idle")
-    return Stream(home, batch_files)

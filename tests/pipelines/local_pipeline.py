@@ -119,6 +119,11 @@ def make_home(path: Path, encoder: Path, **settings: Mapping[str, Any]) -> Home:
     for section, changes in settings.items():
         values[section] = {**values.get(section, {}), **changes}
     (path / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    return home_at(path)
+
+
+def home_at(path: Path) -> Home:
+    """A home that is there, its processes with one thread each."""
     return Home(path, {"OMP_NUM_THREADS": "1"})
 
 
