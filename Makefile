@@ -15,9 +15,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
-# Files of tests side by side, two more than cores, since many tests wait for other processes;
+# Files of tests side by side, one more than cores, since many tests wait for other processes;
 # PYTEST_WORKERS=0 runs them in one process, for a debugger.
-PYTEST_WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )))
+PYTEST_WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 PARALLEL := -n $(PYTEST_WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Coverage is demanded of the whole run only: a part of the tests covers a part of the code.
 COVERAGE := --cov=cfcre $(if $(strip $(PYTEST_ARGS)),,--cov-fail-under=85)
