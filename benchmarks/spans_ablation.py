@@ -1,15 +1,14 @@
 """Variants of the span model side by side: the ablations of Table 3, and sweeps of open settings.
 
     python benchmarks/spans_ablation.py --data TRAIN --dev DEV --types TYPES --out DIR
-        [--first N] [--seeds 2021,2121,2221] [--only NAME,NAME]
-        [--variant "NAME: key=value key=value"]... [--set key=value]... [--average micro]
+        [--seeds 2021,2121,2221] [--only NAME,NAME] [--variant "NAME: key=value key=value"]...
+        [--set key=value]... [--average micro]
 
 Documents are read and tokenised once for all variants that read them the same way. Each finished
 run is kept in DIR/runs and not repeated. ``ablation.md`` and ``ablation.csv`` are written after
 every run, so an unfinished study can be read. ``--variant`` adds one, for example another encoder:
 ``--variant "encoder SpanBERT: spans.encoder=FOLDER"``. ``--set`` changes all of them; what a
-variant changes holds against it. ``--first`` trains on the first N documents only, which it writes
-to ``DIR/train-first-N.json``.
+variant changes holds against it.
 
 Every run also scores its model at other relation thresholds, which costs no training: the file
 ``thresholds.md`` has the relation F1 of each.
@@ -20,7 +19,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -91,16 +89,6 @@ def one_run(corpus: Corpus, settings) -> dict[str, Any]:
     }
 
 
-def first_documents(data: Path, count: int, out: Path) -> Path:
-    """A file of a corpus's first documents."""
-    documents = json.loads(data.read_text(encoding="utf-8"))
-    if not 0 < count <= len(documents):
-        raise SystemExit(f"--first takes 1 to {len(documents)} for {data.name}, got {count}")
-    target = out / f"train-first-{count}.json"
-    write_bytes(target, json.dumps(documents[:count], ensure_ascii=False).encode())
-    return target
-
-
 def mean_cell(values: list[float]) -> str:
     """Mean and deviation in percent."""
     mean = f"{100 * float(np.mean(values)):.2f}"
@@ -143,7 +131,6 @@ def main() -> None:
     for name in ("--data", "--dev", "--out"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--types", type=Path)
-    parser.add_argument("--first", type=int)
     parser.add_argument("--seeds", default="2021,2121,2221")
     parser.add_argument("--only", help="names of variants, separated by commas")
     parser.add_argument("--variant", action="append", default=[])
@@ -163,7 +150,6 @@ def main() -> None:
     seeds = [int(seed) for seed in args.seeds.split(",")]
     print(describe(seeds[0]), flush=True)
     store = RunStore(args.out)
-    data = first_documents(args.data, args.first, args.out) if args.first else args.data
     corpora: dict[tuple[str, int, int], Corpus] = {}
     results: list[tuple[str, int, dict[str, Any]]] = []
     for seed in seeds:
@@ -172,7 +158,7 @@ def main() -> None:
             spans = settings.spans
             key = (spans.encoder, spans.max_length, spans.max_span_width)
             if key not in corpora:
-                corpora[key] = load_corpus(data, args.dev, args.types, settings)
+                corpora[key] = load_corpus(args.data, args.dev, args.types, settings)
             corpus = corpora[key]
             decides = {
                 "settings": spans.model_dump(mode="json"),

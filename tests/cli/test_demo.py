@@ -13,9 +13,7 @@ from cfcre.cli.main import main
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
-def test_the_demo_shows_the_whole_job(
-    tmp_path: Path, tiny_encoder: Path, capfd, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_demo_shows_the_whole_job(tmp_path: Path, tiny_encoder: Path, capfd) -> None:
     home = tmp_path / "home"
     home.mkdir()
     settings = {
