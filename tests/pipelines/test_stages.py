@@ -118,6 +118,7 @@ class TestSettle:
         self.settle(portable, "run-1")
         batch = batch_of(ledger)
         assert (batch["state"], batch["reason"]) == ("rejected", "too_few_rows")
+        assert batch["detail"] == "not enough"  # the reason is not said twice
         moved = home / "store" / "rejected" / "s" / batch["batch"]
         assert json.loads((moved / "reason.json").read_text())["reason"] == "too_few_rows"
         assert not [p for p in (home / "store/inbox").rglob("*") if p.is_file()]

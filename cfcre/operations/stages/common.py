@@ -248,7 +248,10 @@ def _record(running: Stage, error: BaseException) -> None:
         return
     # What nobody foresaw may be the machine's fault (memory, disk): worth another attempt.
     retryable = error.retryable if isinstance(error, CfcreError) else True
-    reason = error.reason if isinstance(error, BatchRejected) else None
+    reason = None
+    if isinstance(error, BatchRejected):
+        # The ledger keeps the two apart.
+        reason, message = error.reason, " ".join(error.detail.split())
     try:
         running.ledger.record_error(running.claim, running.name, message, retryable, reason)
     except CfcreError as problem:
