@@ -12,11 +12,14 @@ from types import ModuleType
 import pytest
 from postgres_server import Databases, databases
 
-# Set before torch, MLflow or Great Expectations are imported anywhere in the tests. The first three
-# take the instructions of one kind of processor everywhere: sums are rounded alike, and what a tiny
-# model learns in a test does not depend on the machine.
+# Set before torch, MLflow or Great Expectations are imported anywhere in the tests. The first five
+# take the instructions of one kind of processor everywhere, on one thread: sums are rounded alike,
+# and what a tiny model learns in a test does not depend on the machine. Threads that wait for
+# each other on processors which other tests use cost a fifth more.
 os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
 os.environ.setdefault("MKL_CBWR", "COMPATIBLE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
