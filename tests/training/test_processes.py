@@ -213,6 +213,7 @@ def test_a_stage_that_must_leave_at_once_ends_what_it_started(
 def test_who_was_killed_is_found_behind_who_lost_the_connection() -> None:
     """torchrun names the process whose end it saw first; here that is the one left behind."""
     output = (
+        "api.py:1002] failed (exitcode: 75) local_rank: 0 (pid: 1) of binary: python\n"
         "Failures:\n[1]:\n  rank      : {} (local_rank: 1)\n  exitcode  : {} (pid: 2)\n"
         "Root Cause (first observed failure):\n[0]:\n  rank      : 0 (local_rank: 0)\n"
         "  exitcode  : {} (pid: 1)\n"

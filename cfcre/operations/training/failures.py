@@ -22,8 +22,9 @@ __all__ = ["ERROR_FILES", "describe", "error_from", "read_records", "write_recor
 
 ERROR_FILES = "error-*.json"
 _LONGEST = 2000
-# torchrun's summary lists the processes that failed; a negative code is a signal.
-_SUMMARY = re.compile(r"rank\s*:\s*(\d+) .*?exitcode\s*:\s*(-?\d+)", re.DOTALL)
+# torchrun's summary lists the processes that failed; a negative code is a signal. Its log line
+# before the summary also holds "local_rank: 0", which is no entry.
+_SUMMARY = re.compile(r"^\s*rank\s*:\s*(\d+) .*\n\s*exitcode\s*:\s*(-?\d+)", re.MULTILINE)
 _LOST = re.compile(r"gloo|nccl|connection (closed|reset)|peer|tcpstore|timed? ?out", re.IGNORECASE)
 
 
