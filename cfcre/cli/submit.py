@@ -24,7 +24,8 @@ def selection_options(function: Function) -> Function:
         click.option(
             "--max-per-relation",
             metavar="N | train=N,test=M",
-            help="The first N rows of each relation in each file, or so many of each split.",
+            help="The first N rows of each relation in each file, or so many of the splits named; "
+            "a split that is not named keeps all its rows.",
         ),
     )
     for option in reversed(options):

@@ -225,6 +225,35 @@ def test_a_request_that_is_none_changes_nothing(
     assert pids(done.stdout)[1] == served.pid
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        [1],
+        {"arguments": [], "folder": "/"},
+        {"arguments": "-m", "folder": "/", "environment": {}},
+        {"arguments": [1], "folder": "/", "environment": {}},
+    ],
+    ids=["no object", "a part missing", "text for a list", "a number for text"],
+)
+def test_a_request_of_another_shape_changes_nothing_either(
+    run_dir: Path, served: subprocess.Popen[bytes], request_: object
+) -> None:
+    def open_files() -> int:
+        return len(os.listdir(f"/proc/{served.pid}/fd"))
+
+    run(run_dir, "environment")  # the server is up
+    before = open_files()
+    body = json.dumps(request_).encode("ascii")
+    with socket.socket(socket.AF_UNIX) as stranger, client.address(run_dir) as name:
+        stranger.connect(name)
+        socket.send_fds(stranger, [client.LENGTH.pack(len(body))], [0, 1, 2])
+        stranger.sendall(body)
+        assert stranger.recv(1) == b""
+    assert until(lambda: open_files() == before)
+    done = run(run_dir, "environment")
+    assert pids(done.stdout)[1] == served.pid
+
+
 def test_the_socket_is_its_owners(run_dir: Path, served: subprocess.Popen[bytes]) -> None:
     assert (run_dir / client.SOCKET_FILE).stat().st_mode & 0o777 == 0o600
 

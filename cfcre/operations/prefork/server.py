@@ -160,7 +160,7 @@ class _Server:
         connection, _ = self._listening.accept()
         try:
             request, streams = _receive(connection)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError) as error:
             # The client then starts the stage as an ordinary process.
             sys.stderr.write(f"prefork: a request was not understood: {error!r}\n")
             connection.close()
@@ -240,13 +240,27 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
             if not more:
                 raise ConnectionError("the client is gone")
             body += more
-        request = json.loads(body)
+        request = _understood(json.loads(body))
     except (OSError, ValueError, struct.error) as error:
         for stream in streams:
             os.close(stream)
         raise ValueError(str(error)) from error
     connection.settimeout(None)
-    return {name: request[name] for name in ("arguments", "folder", "environment")}, streams
+    return request, streams
+
+
+def _understood(request: object) -> dict[str, Any]:
+    """The request's parts, each of its type; ValueError where one is not."""
+    parts = {"arguments": list, "folder": str, "environment": dict}
+    if not isinstance(request, dict):
+        raise ValueError(f"a {type(request).__name__} where an object belongs")
+    for name, kind in parts.items():
+        if not isinstance(request.get(name), kind):
+            raise ValueError(f"{name} is no {kind.__name__}")
+    texts = [*request["arguments"], *request["environment"].values()]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("arguments and environment hold text only")
+    return {name: request[name] for name in parts}
 
 
 def _run_component(arguments: Sequence[str]) -> int:
