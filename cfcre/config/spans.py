@@ -48,7 +48,7 @@ class SpanSettings(Section):
     dropout: float = Field(0.2, ge=0, lt=1, description="On span and pair representations.")
     hidden_dropout: float = Field(0.1, ge=0, lt=1, description="In the transformer, in training.")
     temperature: float = Field(
-        1.0, gt=0, description="T of the entity softmax, softmax(logits / T); 1 is the plain one."
+        0.5, gt=0, description="T of the entity softmax, softmax(logits / T); 1 is the plain one."
     )
     entity_loss: Literal["poly", "cross-entropy"] = Field("poly")
     poly_epsilon: tuple[float, ...] = Field(

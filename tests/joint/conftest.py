@@ -54,6 +54,7 @@ def make_world(
                 "spans.epochs": 15,
                 "spans.learning_rate": 5e-3,
                 "spans.batch_size": 4,
+                "spans.temperature": 1.0,
                 "compute.precision": "float32",
                 "compute.threads": 1,
                 "joint.min_entity_f1": 0.0,
