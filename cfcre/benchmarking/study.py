@@ -259,13 +259,16 @@ def _learning(settings: Settings, method: str) -> dict[str, Any]:
 
 
 def _changed(learning: Mapping[str, Any], defaults: Settings) -> dict[str, Any]:
-    """Settings that are not the defaults, by dotted name."""
+    """Settings that are not the defaults, by dotted name, and the method's name in any case.
+
+    The default method may be another one tomorrow; what was run stays what it was.
+    """
     usual = defaults.model_dump(mode="json", include=set(learning))
     return {
         f"{section}.{key}": value
         for section, values in learning.items()
         for key, value in values.items()
-        if usual[section].get(key) != value
+        if usual[section].get(key) != value or (section, key) == ("method", "name")
     }
 
 

@@ -133,5 +133,6 @@ def _show_prediction(settings: Settings) -> None:
     best = predictor.predict([example], 1)[0][0]
     click.echo(
         f"\nversion {version} (the champion) reads {SENTENCE!r}:\n"
-        f"  {example.head_text} → {example.tail_text}: {best.relation} (score {best.score:.3f})"
+        f"  {example.head_text} → {example.tail_text}: {best.relation} "
+        f"(probability {best.probability:.3f})"
     )

@@ -44,7 +44,9 @@ class EncoderSettings(Section):
 class MethodSettings(Section):
     """The continual-learning method; symbols as in the CF-CRE paper."""
 
-    name: MethodName = Field("cf-cre", description=f"One of {', '.join(get_args(MethodName))}.")
+    name: MethodName = Field(
+        "cf-cre-plus", description=f"One of {', '.join(get_args(MethodName))}."
+    )
     epoch1: int = Field(2, ge=1, description="Epochs of L_new (eq. 2) over D_k and augmentation.")
     epoch2: int = Field(2, ge=0, description="Rounds of replay and reconsolidation.")
     iter1: int = Field(1, ge=0, description="Passes over A_k = M + D_k with L_A in a round.")

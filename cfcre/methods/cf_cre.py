@@ -52,7 +52,7 @@ class LossWeights:
 
 
 class CFCRE(Method):
-    """The default method; see the module for the algorithm and ``Settings.method`` for symbols."""
+    """The literal method; see the module for the algorithm and ``Settings.method`` for symbols."""
 
     name = "cf-cre"
 

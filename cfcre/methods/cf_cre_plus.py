@@ -21,21 +21,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from cfcre.data.schema import RelationExample
 from cfcre.errors import ConfigurationError
+from cfcre.methods.anchors import add_anchors, anchored_layer
 from cfcre.methods.base import Session
 from cfcre.methods.cf_cre import CFCRE
-from cfcre.methods.features import extract
 from cfcre.methods.state import LearnerState
-from cfcre.modeling.anchor import PARTS
 from cfcre.modeling.anchored import ANCHORED, anchor_layer
-from cfcre.modeling.second_order import SecondOrder
 
 __all__ = ["CFCREPlus"]
-
-_STATISTICS = ("means", "counts", "scatter")
 
 
 class CFCREPlus(CFCRE):
@@ -61,7 +55,7 @@ class CFCREPlus(CFCRE):
         """Phase two, and the task's part of the statistics."""
         _freeze(state, session)
         super().consolidate(state, train, session)
-        _anchor(state, train, session)
+        add_anchors(state, train, session, anchored_layer(state, session))
 
 
 def _freeze(state: LearnerState, session: Session) -> None:
@@ -70,7 +64,7 @@ def _freeze(state: LearnerState, session: Session) -> None:
     Raises:
         ConfigurationError: ``cf_cre_plus.frozen_share`` is not what the stream was started with.
     """
-    layer, wanted = anchor_layer(state.extras), _wanted_layer(state, session)
+    layer, wanted = anchor_layer(state.extras), anchored_layer(state, session)
     if layer not in (0, wanted):
         share = session.settings.cf_cre_plus.frozen_share
         raise ConfigurationError(
@@ -78,38 +72,3 @@ def _freeze(state: LearnerState, session: Session) -> None:
             f"statistics are of layer {layer}; set it back, or start a new stream"
         )
     state.encoder.freeze_lower(layer)
-
-
-def _wanted_layer(state: LearnerState, session: Session) -> int:
-    count = len(state.encoder.layers)
-    return min(max(round(session.settings.cf_cre_plus.frozen_share * count), 1), count - 1)
-
-
-def _anchor(state: LearnerState, train: Sequence[RelationExample], session: Session) -> None:
-    """Add the task's rows to the statistics, and make the classifier anew."""
-    settings = session.settings.cf_cre_plus
-    layer = _wanted_layer(state, session)
-    if anchor_layer(state.extras):
-        known = SecondOrder(*(state.extras[f"anchor.{name}"] for name in _STATISTICS))
-    else:
-        known = SecondOrder.empty(PARTS * state.encoder.size)
-    # Relations of a stream that another method began have no statistics: their memory stands in.
-    present = {e.relation for e in train}
-    counted = {r for r, n in zip(state.catalogue, known.counts.tolist(), strict=False) if n}
-    rows = [*train, *(e for e in state.memory if e.relation not in present | counted)]
-    budget = session.settings.compute.inference_token_budget
-    found = extract(
-        state.encoder, session.encode(state, rows), session.compute, budget, anchor=layer
-    )
-    features = torch.from_numpy(found[:, state.encoder.size :])
-    statistics = known.add(features, state.labels(rows), len(state.catalogue))
-    weight, bias = statistics.classifier(settings.shrinkage)
-    state.extras |= {
-        "anchor.layer": torch.tensor(layer),
-        "anchor.means": statistics.means,
-        "anchor.counts": statistics.counts,
-        "anchor.scatter": statistics.scatter,
-        "anchor.weight": weight,
-        "anchor.bias": bias,
-        "anchor.share": torch.tensor(settings.anchor_weight),
-    }

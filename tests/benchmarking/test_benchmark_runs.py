@@ -188,6 +188,12 @@ def test_a_default_that_has_changed_is_run_again(single, fewrel_like, tiny_encod
     assert "finished before" in capsys.readouterr().out
 
 
+def test_a_run_names_its_method_whatever_the_default_is(finished):
+    for path in (finished / "runs").iterdir():
+        changed = json.loads(path.read_text())["decides"]["changed"]
+        assert path.name.startswith(f"{changed['method.name']}-order-")
+
+
 def test_other_rows_or_settings_are_other_runs(single, fewrel_like, tiny_encoder):
     assert one_run(fewrel_like, tiny_encoder, single, "--train-per-relation", "5") == 0
     assert one_run(fewrel_like, tiny_encoder, single, "--seed", "7") == 0

@@ -44,7 +44,7 @@ MARGIN = 0.12
 
 CASES = {
     "finetune": Case(0.317),
-    "joint": Case(0.925),
+    "joint": Case(0.925, tensors=("anchor.",)),
     "cf-cre": Case(0.608),
     "cf-cre-plus": Case(0.7, tensors=("anchor.",)),
     "emar": Case(0.533),

@@ -154,6 +154,7 @@ def test_state_round_trip_and_no_pickle(learned, tmp_path):
         "memory.jsonl",
         "heads.safetensors",
         "prototypes.safetensors",
+        "method.safetensors",
         "encoder/config.json",
         "encoder/model.safetensors",
         "encoder/tokenizer.json",

@@ -13,11 +13,23 @@ from cfcre.methods.task import learn_task
 
 
 @pytest.fixture
-def predictor(tiny_settings, relation_rows):
-    state = LearnerState.fresh(tiny_settings)
-    rows = relation_rows(["owns", "wrote", "founded"], 12)
-    learn_task(state, rows, tiny_settings, {"batch": "b", "batch_name": "b"})
-    return Predictor(state, tiny_settings.compute)
+def learned(tiny_settings, relation_rows):
+    """Function from a method to the predictor of a learned task."""
+
+    def predictor(method):
+        of_method = tiny_settings.method.model_copy(update={"name": method})
+        settings = tiny_settings.model_copy(update={"method": of_method})
+        state = LearnerState.fresh(settings)
+        rows = relation_rows(["owns", "wrote", "founded"], 12)
+        learn_task(state, rows, settings, {"batch": "b", "batch_name": "b"})
+        return Predictor(state, settings.compute)
+
+    return predictor
+
+
+@pytest.fixture
+def predictor(learned, tiny_settings):
+    return learned(tiny_settings.method.name)
 
 
 def test_batched_equals_single(predictor, relation_rows):
@@ -35,7 +47,8 @@ def test_top_k_is_sorted_and_sums_to_one(predictor, relation_rows):
     assert {p.relation for p in ranked} == {"owns", "wrote", "founded"}
 
 
-def test_scores_are_cosines_with_the_prototypes(predictor, relation_rows):
+def test_scores_are_cosines_with_the_prototypes(learned, relation_rows):
+    predictor = learned("cf-cre")
     rows = relation_rows(["wrote"], 4, seed=3)
     for e, h, ranked in zip(rows, predictor.embed(rows), predictor.predict(rows), strict=True):
         best = max(range(3), key=lambda r: float(np.dot(h, predictor.prototypes[r])))

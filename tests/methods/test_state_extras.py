@@ -19,7 +19,9 @@ LINEAGE = {"batch": "b", "batch_name": "b"}
 
 @pytest.fixture
 def quick(tiny_settings):
-    method = tiny_settings.method.model_copy(update={"epoch1": 1, "epoch2": 1})
+    # A method that carries nothing by itself.
+    short = {"name": "cf-cre", "epoch1": 1, "epoch2": 1}
+    method = tiny_settings.method.model_copy(update=short)
     return tiny_settings.model_copy(update={"method": method})
 
 

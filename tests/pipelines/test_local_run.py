@@ -151,7 +151,7 @@ def test_predict_by_the_champion(learned_stream, tmp_path: Path) -> None:
     best = [json.loads(line)["predictions"][0] for line in lines]
     # The same sentence, given in three ways.
     assert [b["relation"] for b in best] == [answer["predictions"][0]["relation"]] * 2
-    assert [b["score"] for b in best] == pytest.approx([scores[0]] * 2, abs=1e-5)
+    assert [b["score"] for b in best] == pytest.approx([scores[0]] * 2, rel=1e-5)
 
 
 def test_the_same_content_again_is_not_learned_again(learned_stream) -> None:
