@@ -20,7 +20,7 @@ from machine import describe
 from cfcre.config import load_settings
 from cfcre.extraction.calibration import calibrate
 from cfcre.extraction.extractor import Extractor
-from cfcre.extraction.joining import decide, pair_cosines, pair_rows, pairs_of
+from cfcre.extraction.joining import decide, pair_rows, pair_scores, pairs_of
 from cfcre.extraction.registered import load_folders
 from cfcre.extraction.results import Extraction
 from cfcre.spans.documents import Document
@@ -102,13 +102,14 @@ def relation_model_says(
             keys.append((number, *((e.start, e.end) for e in both)))
             types.append((both[0].type, both[1].type))
     model = extractor.relations
-    cosines, read = pair_cosines(model, rows)
+    cosines, scores, read = pair_scores(model, rows)
     decisions = decide(
         cosines,
         [types[i] for i in read],
         model.relations,
         triples=extractor.spans.triples,
         penalty=extractor.settings.unseen_penalty,
+        scores=scores,
         symmetric=extractor.symmetric,
     )
     said = {}

@@ -32,8 +32,8 @@ from cfcre.extraction.joining import (
     Decisions,
     PairScorer,
     decide,
-    pair_cosines,
     pair_rows,
+    pair_scores,
     pairs_of,
 )
 from cfcre.extraction.reading import read_texts
@@ -189,7 +189,7 @@ def calibrate(
             for h, t, name in document.relations
             if name in names
         }
-    cosines, read = pair_cosines(predictor, rows)
+    cosines, scores, read = pair_scores(predictor, rows)
     if not read:
         raise DataError(
             f"{len(documents)} documents have no two entities that could be related; calibrate on "
@@ -201,6 +201,7 @@ def calibrate(
         names,
         triples=seen,
         penalty=settings.unseen_penalty,
+        scores=scores,
         symmetric=either,
     )
     right = np.zeros(len(decisions.pair), dtype=bool)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, overload
 from cfcre.config import ComputeSettings, ExtractionSettings, Settings
 from cfcre.extraction.calibration import Calibration
 from cfcre.extraction.choice import Choice, Given, Known
-from cfcre.extraction.joining import PairScorer, decide, pair_cosines, pair_rows, pairs_of
+from cfcre.extraction.joining import PairScorer, decide, pair_rows, pair_scores, pairs_of
 from cfcre.extraction.merging import FoundInText, Overlap, merge_windows
 from cfcre.extraction.reading import Reading, read_texts
 from cfcre.extraction.results import ExtractedEntity, ExtractedRelation, Extraction
@@ -265,7 +265,7 @@ class Extractor:
             pairs += [(number, pair) for pair in near]
             rows += pair_rows(document.text, document.offsets, spans, near)
             types += [(text.entities[p.first].type, text.entities[p.second].type) for p in near]
-        cosines, read = pair_cosines(self.relations, rows)
+        cosines, scores, read = pair_scores(self.relations, rows)
         names = self.relations.relations
         decisions = decide(
             cosines,
@@ -274,6 +274,7 @@ class Extractor:
             triples=self._triples,
             penalty=self.settings.unseen_penalty,
             constraints=choice.constraints,
+            scores=scores,
             symmetric=self.symmetric,
         )
         added = frozenset(self._known.added)

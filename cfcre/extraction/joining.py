@@ -1,8 +1,9 @@
 """Relations from the relation model: which pairs it looks at, and what it says about them.
 
-A pair of entities becomes two rows, one a direction. The nearest prototype names the relation
-(eq. 12, 13); that none holds is said by a threshold on its cosine. Of a relation that is found in
-both directions of a pair the better one stands.
+A pair of entities becomes two rows, one a direction. The model's rule of prediction names the
+relation, for ``nearest-prototype`` eq. 12 and 13; that none holds is said by a threshold on the
+cosine with that relation's prototype, whatever the rule. Of a relation that is found in both
+directions of a pair the better one stands.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cfcre.data.schema import RelationExample, Span
+from cfcre.methods.predictor import Predictor
 from cfcre.spans.triples import Triples
 
-__all__ = ["Decisions", "Pair", "PairScorer", "decide", "pair_cosines", "pair_rows", "pairs_of"]
+__all__ = ["Decisions", "Pair", "PairScorer", "decide", "pair_rows", "pair_scores", "pairs_of"]
 
 Array = npt.NDArray[np.float32]
 Index = npt.NDArray[np.int64]
@@ -28,7 +30,7 @@ _ROWS = 4096
 
 
 class PairScorer(Protocol):
-    """The part of :class:`cfcre.methods.predictor.Predictor` that is used here."""
+    """What a relation model must have; one that is no ``Predictor`` predicts by its cosines."""
 
     @property
     def relations(self) -> list[str]:
@@ -111,16 +113,18 @@ def pair_rows(
     return rows
 
 
-def pair_cosines(model: PairScorer, rows: Sequence[RelationExample]) -> tuple[Array, list[int]]:
-    """Cosines of both directions of pairs.
+def pair_scores(
+    model: PairScorer, rows: Sequence[RelationExample]
+) -> tuple[Array, Array, list[int]]:
+    """Cosines of both directions of pairs, and the scores of the model's rule of prediction.
 
     Args:
         model: The relation model.
         rows: P rows, from the first entity to the second.
 
     Returns:
-        float32 ``[2, Q, R]``, and the numbers of the Q rows that the model can read: the others
-        have more word pieces between their entities than its encoder reads.
+        Cosines and scores, float32 ``[2, Q, R]`` each, and the numbers of the Q rows that the model
+        can read: the others have more word pieces between their entities than its encoder reads.
     """
     read: list[int] = []
     parts: list[Array] = []
@@ -130,18 +134,31 @@ def pair_cosines(model: PairScorer, rows: Sequence[RelationExample]) -> tuple[Ar
         read += [start + number for number in fits]
         forward = [part[number] for number in fits]
         backward = [replace(row, head=row.tail, tail=row.head) for row in forward]
-        cosines = model.similarities([*forward, *backward])
-        parts.append(cosines.reshape(2, len(forward), len(model.relations)))
+        found = np.stack(_ask(model, [*forward, *backward]))
+        parts.append(found.reshape(2, 2, len(forward), len(model.relations)))
     if not read:
-        return np.zeros((2, 0, len(model.relations)), dtype=np.float32), []
-    return np.concatenate([part for part in parts if part.size], axis=1), read
+        nothing = np.zeros((2, 0, len(model.relations)), dtype=np.float32)
+        return nothing, nothing, []
+    cosines, scores = np.concatenate([part for part in parts if part.size], axis=2)
+    return cosines, scores, read
+
+
+def _ask(model: PairScorer, rows: Sequence[RelationExample]) -> tuple[Array, Array]:
+    """Cosines, and scores of the rule; the encoder reads the rows once."""
+    if not isinstance(model, Predictor):
+        cosines = model.similarities(rows)
+        return cosines, cosines
+    features = model.embed(rows)
+    return features[:, : model.prototypes.shape[1]] @ model.prototypes.T, model.rule.scores(
+        features
+    )
 
 
 @dataclass(frozen=True)
 class Decisions:
     """What the relation model says about P pairs, whatever the threshold.
 
-    One entry for each relation and pair that is nearest in at least one direction.
+    One entry for each relation and pair that is the best in at least one direction.
 
     Attributes:
         pair: int64 ``[D]``, number of the pair.
@@ -173,10 +190,16 @@ def decide(
     *,
     triples: Triples,
     penalty: float,
+    scores: Array | None = None,
     constraints: Triples | None = None,
     symmetric: frozenset[str] = frozenset(),
 ) -> Decisions:
     """Choose a relation for each direction of each pair.
+
+    ``scores`` choose among the relations that were seen between the types, and among those that
+    were not: two scores of one rule compare, whatever their unit. Between the two chosen ones the
+    cosine decides, in whose unit the penalty is. Where the scores are the cosines, the best cosine
+    less penalty wins.
 
     Args:
         cosines: ``[2, P, R]``, first entity to second, then second to first.
@@ -184,6 +207,7 @@ def decide(
         relations: Names of the R columns.
         triples: Types that relations were seen between.
         penalty: Taken off the cosine between other types.
+        scores: Of the rule of prediction, ``[2, P, R]``; None are the cosines.
         constraints: Types that relations may hold between at all.
         symmetric: Relations that hold both ways; they go from the first entity.
     """
@@ -192,12 +216,15 @@ def decide(
         return Decisions(none, none.astype(bool), none, none.astype(np.float32))
     directions = (types, [(second, first) for first, second in types])
     seen = np.stack([triples.seen_table(pairs, relations) for pairs in directions])
-    scores = np.where(seen, cosines, cosines - np.float32(penalty))
+    allowed = np.ones_like(seen)
     if constraints is not None:
         allowed = np.stack([constraints.seen_table(pairs, relations) for pairs in directions])
-        scores = np.where(allowed, scores, -np.inf)
-    best = scores.argmax(axis=2)
-    score = np.take_along_axis(scores, best[..., None], axis=2)[..., 0]
+    ranking = cosines if scores is None else scores
+    usual, usual_score = _best(ranking, cosines, seen & allowed)
+    other, other_score = _best(ranking, cosines - np.float32(penalty), ~seen & allowed)
+    first = (usual_score > other_score) | ((usual_score == other_score) & (usual < other))
+    best = np.where(first, usual, other)
+    score = np.where(first, usual_score, other_score)
     both = best[0] == best[1]
     backward_wins = score[1] > score[0]
     keep = np.stack([~both | ~backward_wins, ~both | backward_wins]) & np.isfinite(score)
@@ -211,3 +238,12 @@ def decide(
         relation[order],
         score[reverse, pair][order].astype(np.float32),
     )
+
+
+def _best(ranking: Array, worth: Array, among: npt.NDArray[np.bool_]) -> tuple[Index, Array]:
+    """The best-ranked column of those allowed, the first of equals, and its worth; -inf of none."""
+    column = np.where(among, ranking, -np.inf).argmax(axis=2)
+    place = column[..., None]
+    there = np.take_along_axis(among, place, axis=2)[..., 0]
+    value = np.take_along_axis(worth, place, axis=2)[..., 0]
+    return column, np.where(there, value, -np.inf)

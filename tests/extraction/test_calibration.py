@@ -48,13 +48,17 @@ def said_by_hand(predictor, found, penalty):
                         Span(*document.characters(*head[:2])),
                         Span(*document.characters(*tail[:2])),
                     )
-                    cosines = predictor.similarities([row])[0].copy()
-                    for column, name in enumerate(predictor.relations):
-                        if name in OWN and (head.type, tail.type) != ("Person", "Place"):
-                            cosines[column] -= penalty
-                    best = int(cosines.argmax())
-                    name = predictor.relations[best]
-                    both.append((float(cosines[best]), name, (head[:2], tail[:2], name) in gold))
+                    cosines = dict(
+                        zip(predictor.relations, predictor.similarities([row])[0], strict=True)
+                    )
+                    # The rule's best of those seen between the types, and of the others.
+                    chosen = {}
+                    for p in predictor.predict([row], top_k=99)[0]:
+                        other = p.relation in OWN and (head.type, tail.type) != ("Person", "Place")
+                        worth = float(cosines[p.relation]) - (penalty if other else 0)
+                        chosen.setdefault(other, (worth, p.relation))
+                    worth, name = max(chosen.values())
+                    both.append((worth, name, (head[:2], tail[:2], name) in gold))
                 if both[0][1] == both[1][1]:
                     both = [max(both, key=lambda b: b[0])]
                 said += both

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cfcre.extraction.joining import decide, pair_cosines, pair_rows, pairs_of
+from cfcre.extraction.joining import decide, pair_rows, pair_scores, pairs_of
 from cfcre.extraction.thresholds import best_threshold, threshold_of_share
 from cfcre.spans.documents import Document, Entity, Relation
 from cfcre.spans.triples import Triples, count_triples
@@ -63,19 +64,25 @@ scores_3d = st.integers(1, 5).flatmap(
 )
 
 
-def decide_slowly(cosines, types, *, triples, penalty, constraints, symmetric):
+def decide_slowly(cosines, types, *, triples, penalty, scores, constraints, symmetric):
     """Pair by pair, in plain Python."""
+    ranking = cosines if scores is None else scores
     found = set()
     for pair, (first, second) in enumerate(types):
         best = []
         for direction, (head, tail) in enumerate(((first, second), (second, first))):
             options = []
-            for column, name in enumerate(NAMES):
-                score = float(cosines[direction, pair, column])
-                if not triples.seen(head, name, tail):
-                    score -= penalty
-                if constraints is None or constraints.seen(head, name, tail):
-                    options.append((-score, column))
+            for seen in (True, False):
+                ranked = [
+                    (-float(ranking[direction, pair, column]), column)
+                    for column, name in enumerate(NAMES)
+                    if triples.seen(head, name, tail) == seen
+                    and (constraints is None or constraints.seen(head, name, tail))
+                ]
+                if ranked:
+                    column = min(ranked)[1]
+                    worth = float(cosines[direction, pair, column]) - (0 if seen else penalty)
+                    options.append((-worth, column))
             best.append(min(options) if options else None)
         forward, backward = best
         if forward and backward and forward[1] == backward[1]:
@@ -95,18 +102,42 @@ def decide_slowly(cosines, types, *, triples, penalty, constraints, symmetric):
     st.sets(st.tuples(st.sampled_from(KINDS), st.sampled_from(NAMES), st.sampled_from(KINDS))),
     st.sampled_from([0.0, 0.25, 1.0]),
     st.sets(st.sampled_from(NAMES)),
+    st.booleans(),
 )
-def test_decisions_equal_those_made_one_by_one(cosines, data, seen, allowed, penalty, symmetric):
+def test_decisions_equal_those_made_one_by_one(
+    cosines, data, seen, allowed, penalty, symmetric, ruled
+):
+    count = cosines.size
+    values = data.draw(st.lists(st.integers(-99, 99), min_size=count, max_size=count))
     kinds = st.sampled_from(KINDS)
     types = [data.draw(st.tuples(kinds, kinds)) for _ in range(cosines.shape[1])]
     options = {
         "triples": Triples(Triples.only(seen).counts, frozenset(symmetric)),
         "penalty": penalty,
+        # Another rule's scores are of any size.
+        "scores": np.array(values, np.float32).reshape(cosines.shape) if ruled else None,
         "constraints": Triples.only(allowed) if allowed else None,
         "symmetric": frozenset(symmetric),
     }
     made = decide(cosines, types, NAMES, **options)
     assert set(made.rows()) == decide_slowly(cosines, types, **options)
+
+
+@settings(max_examples=100, deadline=None)
+@given(scores_3d, st.data(), st.sampled_from([0.0, 0.25, 1.0]))
+def test_without_another_rule_the_best_cosine_less_penalty_wins(cosines, data, penalty):
+    kinds = st.sampled_from(KINDS)
+    types = [data.draw(st.tuples(kinds, kinds)) for _ in range(cosines.shape[1])]
+    triples = Triples.only({("Peop", NAMES[0], "Loc"), ("Loc", NAMES[1], "Peop")})
+    made = decide(cosines, types, NAMES, triples=triples, penalty=penalty)
+    for pair, reverse, column, score in made.rows():
+        direction = int(reverse)
+        head, tail = types[pair][::-1] if reverse else types[pair]
+        worth = [
+            float(c) - (0 if triples.seen(head, name, tail) else penalty)
+            for c, name in zip(cosines[direction, pair], NAMES, strict=True)
+        ]
+        assert (column, score) == (worth.index(max(worth)), max(worth))
 
 
 def test_no_pairs_have_no_decisions():
@@ -140,12 +171,28 @@ def test_rows_that_can_not_be_read_are_left_out_and_named(monkeypatch):
         pairs = pairs_of(spans, [(0, len(document.words))], reach=9)
         rows += pair_rows(text, document.offsets, spans, pairs)
     model = Model()
-    cosines, read = pair_cosines(model, rows)
+    cosines, scores, read = pair_scores(model, rows)
     assert read == [0, 2, 4]
     assert model.calls == [2, 2, 2], "both directions, two pairs at a time"
     assert cosines[0].tolist() == [[3, 0, 2], [5, 0, 4], [6, 0, 5]]
     assert cosines[1].tolist() == [[3, 2, 0], [5, 4, 0], [6, 5, 0]]
-    assert pair_cosines(model, [rows[1]])[0].shape == (2, 0, 3)
+    assert np.array_equal(scores, cosines), "a model without a rule predicts by its cosines"
+    assert pair_scores(model, [rows[1]])[0].shape == (2, 0, 3)
+
+
+def test_a_predictor_is_asked_by_its_rule(predictor):
+    document = Document.from_text("by all accounts carla penned quito in spring 3")
+    spans = [(3, 4), (5, 6)]
+    pairs = pairs_of(spans, [(0, len(document.words))], reach=99)
+    rows = pair_rows(document.text, document.offsets, spans, pairs)
+    cosines, scores, read = pair_scores(predictor, rows)
+    assert read == [0] and not np.allclose(cosines, scores)
+    turned = [*rows, *(replace(r, head=r.tail, tail=r.head) for r in rows)]
+    np.testing.assert_allclose(cosines[:, 0], predictor.similarities(turned), atol=1e-6)
+    for row, ranked in zip(scores[:, 0], predictor.predict(turned, top_k=99), strict=True):
+        expected = {p.relation: p.score for p in ranked}
+        found = dict(zip(predictor.relations, row.tolist(), strict=True))
+        assert found == pytest.approx(expected, rel=1e-5)
 
 
 class TestThresholds:

@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-METHODS = ("cf-cre", "rp-cre", "crl", "cear", "finetune")
+METHODS = ("cf-cre", "cf-cre-plus", "joint", "rp-cre", "crl", "cear", "finetune")
 #: All rows are memory: representations that a loss has drawn together differ by little, so that
 #: rounding decides which of them K-means keeps, and then all that follows differs. The choice is
 #: the same where representations are, and they are bit for bit: shown below.
