@@ -100,6 +100,7 @@ class Study:
         selection: The part of them that is used.
         settings_for: Settings of the benchmark with a variant's assignments over them.
         rerun: Run again what other code has made.
+        run_missing: Whether to run what is not finished; otherwise it is passed over.
     """
 
     def __init__(
@@ -110,12 +111,14 @@ class Study:
         settings_for: Callable[[Sequence[str]], Settings],
         *,
         rerun: bool = False,
+        run_missing: bool = True,
     ) -> None:
         self._folder = folder
         self._dataset = dataset
         self._selection = selection
         self._settings_for = settings_for
         self._rerun = rerun
+        self._run_missing = run_missing
         self._store = RunStore(folder)
         self._learners = Learners()
         self._streams: dict[int, Stream] = {}
@@ -163,15 +166,18 @@ class Study:
     def run(self, plan: Sequence[PlannedRun], observer: Observer) -> Iterator[RunResult]:
         """The results of all planned runs, one by one, in their order; what is missing is run.
 
+        Without ``run_missing`` they are the results of those that are finished.
+
         Raises:
             CfcreError: A run fails; those before it are kept.
         """
         for planned in plan:
             result = self._one(planned, observer)
-            observer.run_done(result)
-            yield result
+            if result is not None:
+                observer.run_done(result)
+                yield result
 
-    def _one(self, planned: PlannedRun, observer: Observer) -> RunResult:
+    def _one(self, planned: PlannedRun, observer: Observer) -> RunResult | None:
         settings = self.settings(planned)
         stream = self.stream(planned.order)
         learning = _learning(settings, planned.variant.method)
@@ -184,6 +190,8 @@ class Study:
             other = stored["code"] != code
             if not (other and self._rerun):
                 return _result(planned, key, stored, other, before=True)
+        if not self._run_missing:
+            return None
         observer.run_started(planned, key, settings)
         folder = self._folder / "unfinished" / key
         records = run_stream(

@@ -51,6 +51,7 @@ __all__ = ["benchmark"]
 )
 @click.option("--default", metavar="NAME", help="Method that others are compared with.")
 @click.option("--rerun", is_flag=True, help="Run again what other code has made.")
+@click.option("--finished-only", is_flag=True, help="Run nothing: tables of what is finished.")
 @click.option("--no-mlflow", is_flag=True, help="Log nothing to MLflow.")
 @common_options
 def benchmark(
@@ -72,6 +73,7 @@ def benchmark(
     sweep: tuple[str, ...],
     default: str | None,
     rerun: bool,
+    finished_only: bool,
     no_mlflow: bool,
 ) -> None:
     """Run methods over the same streams of tasks and write tables, figures and a report to OUT.
@@ -95,6 +97,7 @@ def benchmark(
         sweep=",".join(sweep),
         default=default,
         rerun=rerun,
+        finished_only=finished_only,
         mlflow=not no_mlflow,
         command=sys.argv[1:],
     )

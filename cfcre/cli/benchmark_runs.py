@@ -78,10 +78,17 @@ def run(
     sweep: str,
     default: str | None,
     rerun: bool,
+    finished_only: bool,
     mlflow: bool,
     command: Sequence[str],
 ) -> None:
-    """Run what is not finished yet, then write tables, figures and the report."""
+    """Run what is not finished yet, then write tables, figures and the report.
+
+    Raises:
+        ConfigurationError: An option is wrong, or only finished runs are wanted and there is none.
+    """
+    if rerun and finished_only:
+        raise ConfigurationError("--rerun runs what --finished-only passes over; give one of them")
     names = _methods(methods)
     chosen = planning.variants(names)
     settings = settings_for(())
@@ -92,7 +99,7 @@ def run(
     chosen += planning.sweeps(sweep) if sweep else []
     numbers = _orders(orders)
     loaded = load_dataset(dataset, data)
-    study = Study(out, loaded, selection, settings_for, rerun=rerun)
+    study = Study(out, loaded, selection, settings_for, rerun=rerun, run_missing=not finished_only)
     planned = planning.plan_runs(chosen, numbers)
     with study.lock():
         streams = [study.stream(order) for order in numbers]
@@ -107,6 +114,11 @@ def run(
                 if not result.before:
                     # An interrupted benchmark leaves the tables of what it has finished.
                     write_tables(results, out, about)
+            if not results:
+                raise ConfigurationError(
+                    f"of {len(planned)} planned runs none is finished in {out}; run them without "
+                    "--finished-only, or give the options that its runs were made with"
+                )
             figures = write_figures(results, out, best)
             files = [*write_tables(results, out, about), *figures]
             for path in files:

@@ -201,6 +201,30 @@ def test_other_rows_or_settings_are_other_runs(single, fewrel_like, tiny_encoder
     assert len(list((single / "runs").iterdir())) == 4
 
 
+def test_tables_of_what_is_finished_without_running_the_rest(
+    single, fewrel_like, tiny_encoder, finished, capsys
+):
+    before = scores(single)
+    arguments = command(fewrel_like, tiny_encoder, single, "--finished-only")
+    assert main(arguments) == 0
+    assert "task 1/3" not in capsys.readouterr().out
+    assert scores(single) == before
+    assert {(r["method"], r["order"]) for r in rows(single)} == {("finetune", "0")}
+    assert "Not finished: 1 of 4 runs are" in (single / "report.md").read_text()
+    # Runs of another folder count as soon as they are there.
+    for path in (finished / "runs").glob("cf-cre-order-*"):
+        shutil.copy(path, single / "runs")
+    assert main(arguments) == 0
+    assert len({(r["method"], r["order"]) for r in rows(single)}) == 3
+
+
+def test_tables_of_nothing_are_refused(single, fewrel_like, tiny_encoder, capsys):
+    assert one_run(fewrel_like, tiny_encoder, single, "--finished-only", "--seed", "7") == 2
+    assert "of 1 planned runs none is finished" in capsys.readouterr().err
+    assert one_run(fewrel_like, tiny_encoder, single, "--finished-only", "--rerun") == 2
+    assert "give one of them" in capsys.readouterr().err
+
+
 def test_a_damaged_beginning_is_begun_anew(single, fewrel_like, tiny_encoder, finished):
     (run,) = (single / "runs").iterdir()
     begun = single / "unfinished" / run.stem
