@@ -1,7 +1,7 @@
 """What each part of ``cf-cre-plus`` is worth, and what was tried beside it.
 
     python benchmarks/plus_changes.py --data FEWREL --out DIR [--orders 0,1,2] [--rows 30]
-        [--eval 20:40] [--only NAME,NAME] [--set key=value]...
+        [--eval 20:40] [--only "NAME; NAME"] [--set key=value]...
 
 Each variant changes one thing of ``cf-cre``, or several where its name says so, and learns the same
 tasks. Learned once, a stream is scored under many rules of prediction: they cost no training. Rows
