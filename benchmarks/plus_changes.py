@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ import numpy as np
 import torch
 from fewrel import load_rows, task_order
 from machine import describe
+from training_changes import as_it_is, distilled, warmed_up
 
 from cfcre.benchmarking.statistics import paired_interval
 from cfcre.config import Settings, load_settings
@@ -48,11 +50,13 @@ class Variant:
         assignments: Settings against the defaults of ``cf-cre``.
         tasks: Tasks learned; those of a change that is only looked at are fewer.
         replayed: Which of the task's rows phase two replays beside the memory.
+        around: What a task is learned in.
     """
 
     assignments: tuple[str, ...] = ()
     tasks: int = 5
     replayed: Callable[[Rows], Rows] = lambda train: train
+    around: Callable[[LearnerState, Settings], AbstractContextManager[None]] = as_it_is
 
 
 BASE = "cf-cre"
@@ -70,6 +74,8 @@ VARIANTS: dict[str, Variant] = {
     # The memory holds ten examples of every relation, the new ones included: all count the same.
     "class-balanced replay": Variant(replayed=lambda train: ()),
     "class-balanced replay, four rounds": Variant(("method.epoch2=4",), replayed=lambda train: ()),
+    "similarity distillation (CRL's) in reconsolidation": Variant(around=distilled),
+    "head warm-up": Variant(around=warmed_up),
     "no ACA": Variant(("augmentation.hybrid=false", "augmentation.reversed=false")),
     "no L_cl, no L_fl (emar-aca)": Variant(("method.name=emar-aca",)),
 }
@@ -151,9 +157,11 @@ def one_run(
     for number, (train, held_out) in enumerate(tasks[: variant.tasks], start=1):
         started = time.perf_counter()
         augmented = augment_task(train, settings, number)
-        start_task(state, train, augmented, settings, {"batch": str(number), "batch_name": "task"})
-        remember_task(state, train, settings)
-        consolidate_task(state, variant.replayed(train), settings)
+        lineage = {"batch": str(number), "batch_name": "task"}
+        with variant.around(state, settings):
+            start_task(state, train, augmented, settings, lineage)
+            remember_task(state, train, settings)
+            consolidate_task(state, variant.replayed(train), settings)
         seconds += time.perf_counter() - started
         seen += held_out
         if number in SCORED_AFTER:
