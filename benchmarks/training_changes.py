@@ -2,6 +2,8 @@
 
 Each is a context in which one task is learned. Inside it a function that the method's module calls
 is another one; the method's own code stays what users run.
+
+For the CPU: nothing here moves a tensor to a device.
 """
 
 from __future__ import annotations
